@@ -1,0 +1,74 @@
+# make demo     from nothing to the heat map of a small simulated cohort
+# make setup    .venv with bams3 (editable), its plots, workflow and test tools
+# make test     the tests that any machine can run
+# make check    linters, types and formatting; make format mends what it can
+# make sanitize the tests of the compiled code under ASan and UBSan
+# make bench    the benchmarks
+# make clean    removes what these made
+#
+# PYTHON=python3.12 make setup   another interpreter;   CC=clang make setup   another compiler
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.bams3-installed
+NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
+PYTEST := $(BIN)/pytest
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: setup demo test check format sanitize bench clean
+.DELETE_ON_ERROR:
+
+setup: $(STAMP)
+	@:
+
+# Anything missing is one line with its cure. The oldest Python is read from pyproject.toml.
+$(STAMP): pyproject.toml setup.py $(NATIVE)
+	@minor=$$(sed -n 's/^requires-python = ">=3\.\([0-9]*\)".*/\1/p' pyproject.toml); \
+	command -v $(PYTHON) >/dev/null && $(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, $$minor))" || \
+	{ echo "bams3 needs Python 3.$$minor or newer, and $(PYTHON) is not: install it, or name another with 'make setup PYTHON=python3.$$minor'" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	{ echo "bams3 needs Python's venv module: apt-get install python3-venv" >&2; exit 1; }
+	@command -v $(firstword $(CC)) >/dev/null || \
+	{ echo "bams3 needs a C compiler, and there is no $(firstword $(CC)): apt-get install gcc, or name another with 'make setup CC=clang'" >&2; exit 1; }
+	@test -x $(BIN)/pip || { echo "making .venv"; $(PYTHON) -m venv .venv; }
+	@echo "installing bams3 and its tools into .venv (a minute or two the first time)"
+	@CC="$(CC)" $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[plots,workflow,test]'
+	@touch $@
+
+demo: setup
+	@workflow/demo.sh
+
+test: setup
+	$(PYTEST) -n auto $(ARGS)
+
+# Every checker runs, so that one complaint does not hide the next.
+check: setup
+	@failed=; step() { echo "$$*"; "$$@" || failed="$$failed $$1"; }; \
+	step ruff check .; \
+	step ruff format --check .; \
+	step mypy; \
+	step snakefmt --check workflow; \
+	step clang-format --dry-run -Werror $(NATIVE); \
+	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
+
+format: setup
+	ruff check --fix .
+	ruff format .
+	snakefmt workflow
+	clang-format -i $(NATIVE)
+
+# A second copy of the package in build/sanitize, its library built with the sanitizers; PYTHONMALLOC lets
+# ASan see the ends of small Python objects too. PYTHONSAFEPATH keeps the checkout's own bams3 out.
+sanitize: setup
+	@CC=gcc BAMS3_SANITIZE=1 $(BIN)/python setup.py --quiet build --force --build-base build/sanitize --build-lib build/sanitize/lib
+	PYTHONPATH=build/sanitize/lib PYTHONSAFEPATH=1 PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
+	UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
+	$(PYTEST) -p no:cacheprovider --capture=sys -m native $(ARGS)
+
+bench: setup
+	$(PYTEST) -m bench -s tests/bench $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .snakemake
+	rm -f bams3/_kernels*.so
+	find bams3 tests workflow -name __pycache__ -prune -exec rm -rf {} +

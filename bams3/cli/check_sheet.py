@@ -1,0 +1,68 @@
+"""``bams3 check-sheet``: is the samples sheet of a cohort right, and what does it say."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from ..regions import BedRow, read_bed
+from ..tables import SHEET_COLUMNS, Sample, read_samples
+
+
+@click.command(no_args_is_help=True)
+@click.argument("samples", type=click.Path(path_type=Path))
+@click.option("--regions", type=click.Path(path_type=Path), metavar="BED", help="Check this BED file too.")
+@click.option("--json", "as_json", is_flag=True, help="Write what was understood as JSON.")
+def command(samples: Path, regions: Path | None, as_json: bool) -> None:
+    """Check the samples sheet SAMPLES, and write what it says.
+
+    SAMPLES is a TSV or CSV file whose header names its columns: sample, alignment (a BAM, SAM or CRAM file)
+    or store (a folder NAME.bams3), and reference (FASTA, for a CRAM). Every row fills either alignment or
+    store. Relative paths start at the working directory.
+
+    A mistake is one line that names the file, line and column, and exit code 2. No alignment is opened.
+
+    \b
+    Examples:
+      bams3 check-sheet config/samples.tsv
+      bams3 check-sheet config/samples.tsv --regions config/regions.bed --json
+    """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
+    sheet = read_samples(samples)
+    rows = None if regions is None else read_bed(regions)
+    if as_json:
+        click.echo(_format_json(sheet, rows))
+        return
+    click.echo(_format_tsv(sheet))
+    click.echo(_summary(sheet, rows), err=True)
+
+
+def _format_json(sheet: Sequence[Sample], rows: Sequence[BedRow] | None) -> str:
+    understood: dict[str, object] = {
+        "samples": [
+            {
+                "sample": sample.name,
+                "alignment": sample.alignment,
+                "store": sample.store,
+                "reference": sample.reference,
+            }
+            for sample in sheet
+        ]
+    }
+    if rows is not None:
+        understood["regions"] = len(rows)
+    return json.dumps(understood, indent=1)
+
+
+def _format_tsv(sheet: Sequence[Sample]) -> str:
+    rows = [(sample.name, sample.alignment, sample.store, sample.reference) for sample in sheet]
+    return "\n".join("\t".join(cell or "" for cell in row) for row in [tuple(SHEET_COLUMNS), *rows])
+
+
+def _summary(sheet: Sequence[Sample], rows: Sequence[BedRow] | None) -> str:
+    to_convert = sum(sample.alignment is not None for sample in sheet)
+    text = f"{len(sheet)} samples: {to_convert} to convert, {len(sheet) - to_convert} stores"
+    if rows is None:
+        return text
+    size_bp = sum(row.end_bp - row.start_bp for row in rows)
+    return f"{text}; {len(rows):,} regions, {size_bp:,} bp"

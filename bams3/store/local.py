@@ -1,0 +1,115 @@
+"""A store in a local folder: a key is a path below it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from ..errors import InputError, StoreError
+from .base import MissingObjectError
+
+
+@contextlib.contextmanager
+def _disk_errors(where: Path) -> Iterator[None]:
+    """Turn what the disk says into an error that tells whether a retry may help."""
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as err:
+        raise MissingObjectError(str(where)) from err
+    except PermissionError as err:
+        raise InputError(f"{where}: {err.strerror}", kind="no-permission") from err
+    except OSError as err:
+        raise StoreError(f"{where}: {err.strerror}", kind="disk", hint="free space or repair it, then run again") from err
+
+
+class LocalStore:
+    """Objects as files below ``root``. Files are written aside and renamed, so none is ever half."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    @property
+    def name(self) -> str:
+        return str(self._root)
+
+    def _path(self, key: str) -> Path:
+        return self._root / key
+
+    def _write_aside(self, path: Path, data: bytes) -> Path:
+        aside = path.with_name(f".{path.name[:60]}.{os.getpid()}.{threading.get_ident()}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            aside.write_bytes(data)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise
+        return aside
+
+    def put(self, key: str, data: bytes) -> None:
+        path = self._path(key)
+        with _disk_errors(path):
+            self._write_aside(path, data).replace(path)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        path = self._path(key)
+        with _disk_errors(path):
+            aside = self._write_aside(path, data)
+            try:
+                os.link(aside, path)  # fails if there is one, in one step
+            except FileExistsError:
+                return False
+            finally:
+                aside.unlink()
+        return True
+
+    def put_if_match(self, key: str, data: bytes, expected: bytes) -> bool:
+        """As Store says; between look and rename another writer may slip in (files have no such put)."""
+        if not self.exists(key) or self.get(key) != expected:
+            return False
+        self.put(key, data)
+        return True
+
+    def get(self, key: str) -> bytes:
+        path = self._path(key)
+        with _disk_errors(path):
+            return path.read_bytes()
+
+    def get_range(self, key: str, offset: int, size_bytes: int) -> bytes:
+        path = self._path(key)
+        with _disk_errors(path), path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            left, parts = min(size_bytes, max(0, os.fstat(file.fileno()).st_size - offset)), []
+            while left and (part := file.read(left)):
+                parts.append(part)
+                left -= len(part)
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).is_file()
+
+    def size(self, key: str) -> int:
+        path = self._path(key)
+        with _disk_errors(path):
+            return path.stat().st_size
+
+    def delete(self, key: str) -> None:
+        path = self._path(key)
+        with _disk_errors(path):
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that this emptied goes too
+            for parent in path.parents:
+                if parent == self._root:
+                    break
+                parent.rmdir()
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        found = []
+        for folder, _, files in os.walk(self._root):
+            base = Path(folder).relative_to(self._root)
+            keys = ((base / file).as_posix() for file in files if not file.endswith(".partial"))
+            found += [key for key in keys if key.startswith(prefix)]
+        yield from sorted(found)

@@ -1,0 +1,351 @@
+"""Tables in and out: the samples sheet of a cohort, and counts of samples x regions.
+
+The samples sheet says which samples a cohort has and where each one's alignments are; ``read_samples``
+checks every cell of it, so that a mistake is one line before the first job runs and not a failure an hour
+later. A count table has one row a region and one column a sample; a sample's own table is the case of one.
+"""
+
+import csv
+import difflib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputError
+
+SHEET_COLUMNS = {
+    "sample": "name of the sample; letters, digits and . _ + - only, for it names files",
+    "alignment": "BAM, SAM or CRAM file of the sample",
+    "store": "store (NAME.bams3) of the sample, used as it is",
+    "reference": "FASTA file that a CRAM was made against",
+}
+"""The columns of a samples sheet and what they hold. A row fills exactly one of alignment and store."""
+
+REGION_COLUMNS = ("contig", "start", "end", "name")
+"""The first columns of every count table: a region in BED coordinates, 0-based half-open."""
+
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of a samples sheet: a name, and an alignment file or a store."""
+
+    name: str
+    alignment: str | None
+    store: str | None
+    reference: str | None
+    line: int
+
+
+class _Problem(NamedTuple):
+    """What is wrong with a row, in which column, and the cure."""
+
+    column: str
+    message: str
+    hint: str = ""
+
+
+class CountedRegion(NamedTuple):
+    """A row of a count table: a named region, 0-based half-open."""
+
+    contig: str
+    start_bp: int
+    end_bp: int
+    name: str
+
+    @property
+    def label(self) -> str:
+        """Its name, or where it has none its place, 1-based inclusive."""
+        return self.name or f"{self.contig}:{self.start_bp + 1}-{self.end_bp}"
+
+    def __str__(self) -> str:
+        return f"{self.contig}:{self.start_bp + 1}-{self.end_bp}{f' ({self.name})' * bool(self.name)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CountTable:
+    """Reads of N regions in S samples.
+
+    ``counts`` is int64 of shape (N, S); ``regions`` and ``samples`` name its rows and columns.
+    """
+
+    regions: tuple[CountedRegion, ...]
+    samples: tuple[str, ...]
+    counts: npt.NDArray[np.int64]
+
+
+def read_samples(path: Path) -> list[Sample]:
+    """Every sample of a sheet, checked: names, columns, and that the files are there.
+
+    Parameters
+    ----------
+    path
+        A TSV file with a header line, or a CSV file: a tab in the header tells. Empty lines and lines that
+        start with ``#`` are skipped. Relative paths in it are relative to the working directory.
+
+    Raises
+    ------
+    InputError
+        kind ``bad-sheet``: a file, line and column to look at, and the cure. Of several mistakes the first
+        is named and the others are counted.
+
+    Notes
+    -----
+    Opens no alignment: one ``stat`` a cell.
+    """
+    rows = _sheet_rows(path)
+    header_line, header = next(rows, (1, []))
+    _check_header(path, header_line, header)
+    samples: list[Sample] = []
+    problems: list[tuple[int, _Problem]] = []
+    seen: dict[str, Sample] = {}
+    for line, cells in rows:
+        sample = _sample(header, cells, line)
+        problems += [(line, problem) for problem in (*_surplus(header, cells), *_problems(sample, seen))]
+        samples.append(sample)
+        seen.setdefault(sample.name.casefold(), sample)
+    if problems:
+        raise _bad_row(path, problems)
+    if not samples:
+        hint = "add a line for each sample: its name, and its alignment file or its store"
+        raise InputError(f"{path}: no samples, only a header", kind="bad-sheet", hint=hint)
+    return samples
+
+
+def _sheet_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and stripped cells of every line that is neither empty nor a comment."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such samples sheet", kind="bad-sheet") from None
+    except (OSError, UnicodeDecodeError) as err:
+        raise InputError(f"{path}: not a readable text file: {err}", kind="bad-sheet") from None
+    used = [(n, text) for n, text in enumerate(lines, 1) if text.strip() and not text.startswith("#")]
+    delimiter = "\t" if used and "\t" in used[0][1] else ","
+    for line, text in used:
+        cells = [cell.strip() for cell in next(csv.reader([text], delimiter=delimiter))]
+        if any(cells):
+            yield line, cells
+
+
+def _sample(header: Sequence[str], cells: Sequence[str], line: int) -> Sample:
+    row = dict(zip(header, cells, strict=False))
+    return Sample(
+        name=row.get("sample", ""),
+        alignment=row.get("alignment") or None,
+        store=row.get("store") or None,
+        reference=row.get("reference") or None,
+        line=line,
+    )
+
+
+def _check_header(path: Path, line: int, header: Sequence[str]) -> None:
+    where = f"{path} line {line}"
+    known = ", ".join(SHEET_COLUMNS)
+    if not header:
+        raise InputError(
+            f"{path}: the samples sheet is empty", kind="bad-sheet", hint=f"its header names columns: {known}"
+        )
+    for number, column in enumerate(header, 1):
+        if column not in SHEET_COLUMNS:
+            near = difflib.get_close_matches(column.lower(), SHEET_COLUMNS, n=1)
+            raise InputError(
+                f"{where} column {number}: unknown column {column!r}",
+                kind="bad-sheet",
+                hint=f"did you mean {near[0]!r}?" if near else f"the columns are {known}",
+            )
+        if column in header[: number - 1]:
+            raise InputError(f"{where} column {number}: column {column!r} is there twice", kind="bad-sheet")
+    for need in (("sample",), ("alignment", "store")):
+        if not set(need) & set(header):
+            raise InputError(
+                f"{where}: no column {' or '.join(map(repr, need))}",
+                kind="bad-sheet",
+                hint=f"the first line names the columns, of {known}, with tabs (or commas) between",
+            )
+
+
+def _bad_row(path: Path, problems: Sequence[tuple[int, _Problem]]) -> InputError:
+    line, (column, message, hint) = problems[0]
+    others = len(problems) - 1
+    more = f" (and {others} more mistake{'s' if others > 1 else ''})" if others else ""
+    return InputError(f"{path} line {line} column {column}: {message}{more}", kind="bad-sheet", hint=hint)
+
+
+def _surplus(header: Sequence[str], cells: Sequence[str]) -> Iterator[_Problem]:
+    if len(cells) > len(header):
+        yield _Problem(
+            str(len(header) + 1),
+            f"{len(cells)} cells under a header of {len(header)}",
+            "a stray tab or comma? a comma inside a cell of a CSV file needs quotes around the cell",
+        )
+
+
+def _problems(sample: Sample, seen: dict[str, Sample]) -> Iterator[_Problem]:
+    """What is wrong with one row; ``seen`` holds the rows above it by case-folded name."""
+    twin = seen.get(sample.name.casefold())
+    if not sample.name:
+        yield _Problem("sample", "the cell is empty", "every row needs the name of its sample")
+    elif not _SAFE_NAME.fullmatch(sample.name):
+        yield _Problem(
+            "sample",
+            f"{sample.name!r} cannot name a file",
+            "use letters, digits and . _ + -, and start with a letter or digit",
+        )
+    elif twin:
+        case = "" if twin.name == sample.name else f" but for upper and lower case, as {twin.name}"
+        yield _Problem(
+            "sample",
+            f"{sample.name} is in line {twin.line} already{case}",
+            "give each sample its own name",
+        )
+    yield from _source_problems(sample)
+
+
+def _source_problems(sample: Sample) -> Iterator[_Problem]:
+    if sample.alignment and sample.store:
+        yield _Problem(
+            "store",
+            f"{sample.name} has an alignment and a store",
+            "fill one and leave the other empty",
+        )
+    elif not sample.alignment and not sample.store:
+        yield _Problem(
+            "alignment",
+            f"the cell is empty, and {sample.name or 'the row'} has no store either",
+            "give the path of a BAM, SAM or CRAM file, or of a store in the column store",
+        )
+    if sample.alignment and Path(sample.alignment, "_metadata.json").is_file():
+        yield _Problem("alignment", f"{sample.alignment} is a store", "put it in the column store")
+    elif sample.alignment:
+        yield from _missing_file("alignment", sample.alignment)
+    if sample.reference:
+        yield from _missing_file("reference", sample.reference)
+    if sample.store and not Path(sample.store, "_metadata.json").is_file():
+        missing = "not a store: it has no _metadata.json" if Path(sample.store).exists() else "no such store"
+        yield _Problem("store", f"{sample.store}: {missing}", _path_hint(sample.store))
+
+
+def _missing_file(column: str, path: str) -> Iterator[_Problem]:
+    if Path(path).is_dir():
+        yield _Problem(column, f"{path}: a folder, not a file")
+    elif not Path(path).exists():
+        yield _Problem(column, f"{path}: no such file", _path_hint(path))
+
+
+def _path_hint(path: str) -> str:
+    if Path(path).is_absolute():
+        return ""
+    return f"relative paths start at the working directory, {Path.cwd()}"
+
+
+def read_counts(path: Path) -> CountTable:
+    """The count table of a file; a column ``count`` of a sample's own table becomes the file's stem.
+
+    Raises
+    ------
+    InputError
+        kind ``bad-counts``, naming the line and column.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as err:
+        raise InputError(f"{path}: not a readable table: {err}", kind="bad-counts") from None
+    header = lines[0].split("\t") if lines else []
+    samples = tuple(path.stem if name == "count" else name for name in header[len(REGION_COLUMNS) :])
+    if tuple(header[: len(REGION_COLUMNS)]) != REGION_COLUMNS or not samples:
+        raise InputError(
+            f"{path} line 1: not the header of a count table",
+            kind="bad-counts",
+            hint=f"it starts with {', '.join(REGION_COLUMNS)}, as `bams3 query --tsv` writes it",
+        )
+    if len(lines) < 2:
+        raise InputError(f"{path}: no regions, only a header", kind="bad-counts")
+    regions, counts = [], np.empty((len(lines) - 1, len(samples)), dtype=np.int64)
+    for number, text in enumerate(lines[1:]):
+        region, counts[number] = _parse_count_row(path, number + 2, header, text)
+        regions.append(region)
+    return CountTable(tuple(regions), samples, counts)
+
+
+def _parse_count_row(
+    path: Path, line: int, header: Sequence[str], text: str
+) -> tuple[CountedRegion, list[int]]:
+    cells = text.split("\t")
+    if len(cells) != len(header):
+        raise InputError(
+            f"{path} line {line}: {len(cells)} cells under a header of {len(header)}", kind="bad-counts"
+        )
+    for column, cell in zip(header, cells, strict=True):
+        number = column not in ("contig", "name")
+        if number and not (cell.isascii() and cell.isdigit() and len(cell) < 19):
+            raise InputError(
+                f"{path} line {line} column {column}: {cell!r} is not a count", kind="bad-counts"
+            )
+    contig, start, end, name = cells[:4]
+    return CountedRegion(contig, int(start), int(end), name), [int(cell) for cell in cells[4:]]
+
+
+def join_counts(paths: Sequence[Path]) -> CountTable:
+    """One table of all samples from tables of the same regions in the same order.
+
+    Raises
+    ------
+    InputError
+        kind ``region-mismatch`` where two tables differ in a region, naming both; ``doubled-sample`` where
+        two have a sample of the same name; ``bad-counts`` as ``read_counts``.
+
+    Notes
+    -----
+    Holds every table once: 8 bytes a region and sample.
+    """
+    tables = [read_counts(path) for path in paths]
+    first = tables[0]
+    origin: dict[str, Path] = {}
+    for path, table in zip(paths, tables, strict=True):
+        _check_same_regions(paths[0], first, path, table)
+        for sample in table.samples:
+            if sample in origin:
+                raise InputError(
+                    f"sample {sample} is in {origin[sample]} and in {path}",
+                    kind="doubled-sample",
+                    hint="the name of a table's file is the name of its sample",
+                )
+            origin[sample] = path
+    return CountTable(first.regions, tuple(origin), np.hstack([table.counts for table in tables]))
+
+
+def _check_same_regions(path: Path, table: CountTable, other_path: Path, other: CountTable) -> None:
+    hint = "count every sample over the same BED file, then tabulate"
+    for row, (mine, theirs) in enumerate(zip(table.regions, other.regions, strict=False), 2):
+        if mine != theirs:
+            raise InputError(
+                f"{other_path} line {row}: region {theirs}, where {path} has {mine}",
+                kind="region-mismatch",
+                hint=hint,
+            )
+    if len(table.regions) != len(other.regions):
+        raise InputError(
+            f"{other_path} has {len(other.regions)} regions, where {path} has {len(table.regions)}",
+            kind="region-mismatch",
+            hint=hint,
+        )
+
+
+def format_counts(table: CountTable) -> Iterator[str]:
+    """Lines of the TSV form of a count table, header first."""
+    yield "\t".join([*REGION_COLUMNS, *table.samples]) + "\n"
+    for region, counts in zip(table.regions, table.counts.tolist(), strict=True):
+        yield "\t".join(map(str, (*region, *counts))) + "\n"
+
+
+def write_counts(table: CountTable, path: Path) -> None:
+    """Write the table as TSV: contig, start, end, name, then one column a sample."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(format_counts(table))

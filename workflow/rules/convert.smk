@@ -1,0 +1,26 @@
+# Alignments to stores.
+
+
+# What is tracked is the manifest, which convert writes last: a store without it does not exist. --force, for
+# when the alignment has changed; convert goes on from what a killed run left.
+rule convert:
+    input:
+        unpack(alignment_of),
+    output:
+        "results/stores/{sample}.bams3/_metadata.json",
+    log:
+        "logs/convert/{sample}.log",
+    benchmark:
+        "results/benchmarks/convert/{sample}.tsv"
+    conda:
+        "../../envs/bams3.yaml"
+    threads: 2
+    resources:
+        mem_mb=1000,
+        runtime=240,
+    params:
+        store=subpath(output[0], parent=True),
+        reference=reference_option,
+    shell:
+        "bams3 convert {input.alignment:q} {params.store:q} {params.reference:q}"
+        " --workers {threads} --force > {log:q} 2>&1"
