@@ -101,7 +101,7 @@ def _parse_contigs(view: memoryview, at: int, source: str) -> tuple[ContigTable,
         if field is None or len(view) < field[1] + 4:
             return None
         name = bytes(view[field[0] : field[1]])
-        if name.find(0) != len(name) - 1:  # also when the name has no byte at all
+        if not name or name.find(0) != len(name) - 1:
             raise _bad_header(f"the name of contig {len(names)} is not NUL-terminated", at, source)
         names.append(name[:-1].decode("utf-8", "surrogateescape"))
         lengths.append(_UINT32.unpack_from(view, field[1])[0])

@@ -41,6 +41,10 @@ class Layout:
         windows = [Windows.of(section, lengths) for section in sections]
         return cls(sections, index.folder_names(header.contigs.names), windows, contig_section, contig_span)
 
+    def section_number(self, first_contig: int) -> int:
+        """Number of the section that begins with a contig (-1: the unplaced reads')."""
+        return len(self.sections) - 1 if first_contig < 0 else int(self.contig_section[first_contig])
+
     def place(self, span: tuple[int, int]) -> tuple[int, int, str]:
         """(contig, start in bp, folder) of the chunks of a span (section, window)."""
         section = self.sections[span[0]]

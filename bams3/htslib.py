@@ -205,7 +205,9 @@ def reference_options(reference: Path | None) -> list[str]:
 def reading_error(name: str, outcome: Outcome) -> Bams3Error:
     """The error of a child that failed to read the file ``name``."""
     if outcome.code < 0:
-        return _death(name, outcome)
+        return _death(name, outcome) or CorruptDataError(
+            f"{name}: htslib crashed on it", kind="htslib-crashed"
+        )
     if outcome.says("Positional data is too large"):
         return InputError(
             f"{name}: a position lies beyond 2,147,483,647, the last that BAM can hold",
@@ -221,7 +223,9 @@ def writing_error(name: str, outcome: Outcome) -> Bams3Error | BrokenPipeError:
     if outcome.code in (0, -signal.SIGPIPE):
         return BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE), name)
     if outcome.code < 0:
-        return _death(name, outcome)
+        return _death(name, outcome) or _failed_write(
+            name, "crashed while it wrote, as it may on a full disk"
+        )
     for number in (errno.ENOSPC, errno.EDQUOT):
         if outcome.says(os.strerror(number)):
             return _os_error(name, OSError(number, os.strerror(number)))
@@ -229,14 +233,19 @@ def writing_error(name: str, outcome: Outcome) -> Bams3Error | BrokenPipeError:
         return found
     if outcome.says('reading file "-"', "read the header") and not outcome.says("writing to"):
         return Bams3Error(f"{name}: records that htslib refuses: {outcome.words}", kind="bad-records")
-    return StoreError(f"{name}: htslib cannot write it: {outcome.words}", kind="write-failed")
+    return _failed_write(name, f"cannot write it: {outcome.words}")
 
 
-def _death(name: str, outcome: Outcome) -> Bams3Error:
-    number = signal.Signals(-outcome.code)
-    if number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+def _failed_write(name: str, how: str) -> StoreError:
+    return StoreError(f"{name}: htslib {how}", kind="write-failed", hint="is the disk full?")
+
+
+def _death(name: str, outcome: Outcome) -> StoreError | None:
+    """The error of a child that was killed; none if it did that to itself."""
+    if -outcome.code in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        number = signal.Signals(-outcome.code)
         return StoreError(f"{name}: htslib was ended by {number.name}", kind="htslib-killed")
-    return CorruptDataError(f"{name}: htslib crashed ({number.name})", kind="htslib-crashed")
+    return None
 
 
 def _reference_error(name: str, outcome: Outcome) -> InputError | None:

@@ -32,6 +32,10 @@ from .store import Store
 from .verify import content_hash, summarise_chunk
 
 
+#: Measured on deep, sparse and long-read data: see tests/bench.
+_BASE_BYTES, _WORKER_BYTES = 200 << 20, 150 << 20
+
+
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
     """What decides a store's bytes, and how many threads make it."""
@@ -40,6 +44,16 @@ class ConvertOptions:
     chunk_records: int = spec.CHUNK_RECORDS
     compression: Compression = field(default_factory=Compression)
     workers: int = 2
+
+    @staticmethod
+    def memory_bytes(workers: int) -> int:
+        """Resident memory that a conversion stays below, whatever the input's size."""
+        return _BASE_BYTES + workers * _WORKER_BYTES
+
+    @staticmethod
+    def workers_within(memory_bytes: int) -> int:
+        """The most threads that this memory allows."""
+        return (memory_bytes - _BASE_BYTES) // _WORKER_BYTES
 
     def identity(self) -> dict[str, Any]:
         """All of it that decides bytes."""
@@ -308,7 +322,6 @@ def convert(
     options: ConvertOptions,
     *,
     replaces: bytes | None = None,
-    stale_keys: Iterable[str] = (),
     provenance: dict[str, Any] | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
     on_warning: Callable[[str], None] = lambda _: None,
@@ -319,8 +332,6 @@ def convert(
     ----------
     replaces
         The manifest that the new one takes the place of; None: there must be none.
-    stale_keys
-        Objects of the store that is replaced; those that the new one does not name are removed.
     provenance
         What to keep in ``_provenance.json``.
 
@@ -331,6 +342,7 @@ def convert(
         StoreError where the store fails. The store then is as it was, but for notes to resume from.
     """
     header, batches, skip_bytes = _read_header(source, on_warning)
+    stale = {key for key in store.list() if key not in (spec.MANIFEST_KEY, spec.PROVENANCE_KEY)}
     identity = None
     if source.identity is not None:
         text = hashlib.sha256(header.encode()).hexdigest()
@@ -347,7 +359,9 @@ def convert(
         converter.run(_warn_without_eof(batches, source.name, on_warning), last.offset & 0xFFFF, first, after)
     else:
         converter.run(batches, skip_bytes, 0, last.first_record + last.records)
-    _seal(converter, header, store, options, replaces, stale_keys, provenance)
+    _seal(converter, header, store, options, replaces, provenance)
+    for key in stale - converter.keys:
+        store.delete(key)
     return converter.report
 
 
@@ -384,10 +398,9 @@ def _seal(
     store: Store,
     options: ConvertOptions,
     replaces: bytes | None,
-    stale_keys: Iterable[str],
     provenance: dict[str, Any] | None,
 ) -> None:
-    """Write header, index, provenance and, last, the manifest; then remove what it does not name."""
+    """Write header, index, provenance and, last, the manifest."""
     contigs = [[n, length] for n, length in zip(header.contigs.names, header.contigs.lengths, strict=True)]
     index_data, ranges = converter.index.finish(contigs)
     header_key = f"_header-{content_hash(header.text):08x}.sam"
@@ -420,7 +433,6 @@ def _seal(
             hint="keep that store, or run again with --force",
         )
     report.bytes_out += len(data) + len(index_data) + len(header.text)
-    for key in set(stale_keys) - converter.keys - {header_key, index_key}:
-        store.delete(key)
+    converter.keys |= {header_key, index_key}
     for key in list(store.list(spec.RESUME_PREFIX)):
         store.delete(key)

@@ -502,3 +502,11 @@ def decode_dictionary(codes: Array, entries: Strings, rest: Strings, limit_bytes
         *(lengths, _u64(data.size), data),
     )
     return Strings(lengths, data)
+
+
+def subsample(names: Strings, seed: int, fraction: float) -> Array:
+    """Which reads samtools view -s keeps (R, uint8), by a hash of their names."""
+    keep = np.empty(names.lengths.size, np.uint8)
+    sizes = _u64(names.data.size), names.lengths, _u64(keep.size)
+    _call("bk_subsample", names.data, *sizes, ctypes.c_uint32(seed), ctypes.c_double(fraction), keep)
+    return keep

@@ -153,9 +153,10 @@ def open_as_bam(
                 raise htslib.reading_error(name, outcome)
             outcome.pass_on(name, on_warning)
 
-        with io.BufferedReader(_Output(samtools.stdout, at_end), htslib.PIPE_BYTES) as stream:
+        output = _Output(samtools.stdout, at_end)
+        with io.BufferedReader(output, htslib.PIPE_BYTES) as stream:
             yield stream
-            if samtools.has_failed():
+            if samtools.has_failed() and not output.met_end:
                 at_end()
 
 
@@ -166,15 +167,16 @@ class _Output(io.RawIOBase):
         assert isinstance(pipe, io.BufferedReader)
         self._pipe = pipe.raw
         self._at_end = at_end
+        self.met_end = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         n_bytes = self._pipe.readinto(buffer) or 0
-        if n_bytes == 0:
+        if n_bytes == 0 and not self.met_end:  # the end can be read again
+            self.met_end = True
             self._at_end()
-            self._at_end = lambda: None  # the end can be read again
         return n_bytes
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +12,14 @@ import numpy as np
 
 from . import kernels
 from .columns import Columns
+from .cutting import Layout
 from .errors import CorruptDataError
-from .format import chunk, index
+from .format import chunk, index, spec
 from .format.index import ChunkSummary, Windows
+from .format.manifest import SectionRanges
+from .pipeline import ordered_map
+from .query import StoredChunk, StoreReader
+from .store.base import MissingObjectError
 
 
 def content_hash(data: bytes) -> int:
@@ -87,3 +92,98 @@ def summarise_chunk(data: bytes, row: Any, windows: Windows) -> ChunkSummary:
         np.concatenate(totals),
         index.add_frames(frames),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a check of a store found; ``problems`` name object and byte range, a line each."""
+
+    records: int
+    chunks: int
+    problems: list[str]
+
+
+def verify(reader: StoreReader, workers: int, on_chunk: Callable[[int], None] = lambda _: None) -> Verified:
+    """Check a whole store: header, index, every chunk, and one against the other.
+
+    Raises
+    ------
+    CorruptDataError
+        Where the index itself cannot be read; damaged chunks are collected.
+    """
+    _check_whole_object(reader, reader.manifest.header_key)
+    _check_whole_object(reader, reader.manifest.index_key)
+    layout = Layout.of(reader.header, reader.manifest.span_bp)
+    totals = np.zeros_like(reader.totals)
+    problems: list[str] = []
+    records = n_chunks = 0
+    with ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool:
+        for number, section in enumerate(reader.sections()):
+            windows = layout.windows[layout.section_number(section.first_contig)]
+
+            def check(stored: StoredChunk, windows: Windows = windows) -> ChunkSummary | str:
+                return _check_chunk(reader, stored, windows)
+
+            summaries: list[ChunkSummary] = []
+            for result in ordered_map(pool, check, reader.chunks(number), workers + 1):
+                on_chunk(1)
+                n_chunks += 1
+                if isinstance(result, str):
+                    problems.append(result)
+                else:
+                    summaries.append(result)
+                    records += int(result.row["records"][0])
+                    np.add.at(totals, result.extents["contig"], result.totals)
+            if len(summaries) == len(reader.chunks(number)):
+                problems += _check_depth(reader, section, summaries)
+    if not problems and not np.array_equal(totals, reader.totals):
+        problems.append(f"{reader.manifest.index_key}: totals are not those of the chunks")
+    if not problems and (records, n_chunks) != (reader.manifest.records, reader.manifest.text["chunks"]):
+        problems.append(f"{spec.MANIFEST_KEY}: counts are not those of the chunks")
+    return Verified(records, n_chunks, problems)
+
+
+def _check_whole_object(reader: StoreReader, key: str) -> None:
+    """An object's name stands for its bytes, also those that no range covers."""
+    try:
+        data = reader.store.get(key)
+    except MissingObjectError as err:
+        raise CorruptDataError(f"{reader.store.name}/{key} is not there", kind="missing-object") from err
+    if not key.rpartition(".")[0].endswith(f"-{content_hash(data):08x}"):
+        raise CorruptDataError(
+            f"{reader.store.name}/{key}: bytes 0-{len(data)} do not match their checksum", kind="bad-checksum"
+        )
+
+
+def _check_chunk(reader: StoreReader, stored: StoredChunk, windows: Windows) -> ChunkSummary | str:
+    try:
+        data = reader.store.get(stored.key)
+        _check_blobs(data, stored)
+        summary = summarise_chunk(data, stored.row, windows)
+        if summary.directory != stored.directory.encode():
+            return f"{stored.key}: the directory in its head is not the one in the index"
+    except MissingObjectError:
+        return f"{stored.key}: not there"
+    except CorruptDataError as err:
+        return f"{stored.key}: {err}"
+    return summary
+
+
+def _check_blobs(data: bytes, stored: StoredChunk) -> None:
+    """Name the damaged byte range before the checksum of the whole object says less."""
+    offsets, view = stored.offsets.tolist(), memoryview(data)
+    for i, crc in enumerate(stored.directory.blobs["crc32"].tolist()):
+        if chunk.crc32(view[offsets[i] : offsets[i + 1]]) != crc:
+            raise chunk.corrupt_chunk(f"bytes {offsets[i]}-{offsets[i + 1]} do not match their checksum")
+
+
+def _check_depth(reader: StoreReader, section: SectionRanges, summaries: list[ChunkSummary]) -> list[str]:
+    """The depth frames of a section against those of its chunks."""
+    frames = index.add_frames(summary.frames for summary in summaries)
+    wrong = [number for number in set(frames) ^ set(section.depth)]
+    wrong += [
+        number
+        for number in set(frames) & set(section.depth)
+        if not np.array_equal(frames[number], reader.depth_frame(section, number))
+    ]
+    return [f"{reader.manifest.index_key}: depth frame {n} of contig {section.first_contig}" for n in sorted(wrong)]

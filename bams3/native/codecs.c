@@ -203,3 +203,30 @@ BK_EXPORT int bk_dict_decode(const uint8_t *code, uint64_t n, const uint64_t *en
     }
     return at == data_bytes && rest_at == rest_bytes ? BK_OK : BK_ERR_COLUMN_LENGTH;
 }
+
+/* ---- names: which reads samtools view -s keeps ---- */
+
+/* Keep a read where a 24-bit hash of its name, salted with seed, is below fraction * 2^24: the same
+ * reads, and both of a pair, as samtools view -s. Out: keep (n bytes, 0 or 1). */
+BK_EXPORT int bk_subsample(const uint8_t *names, uint64_t names_bytes, const uint32_t *lengths,
+                           uint64_t n, uint32_t seed, double fraction, uint8_t *keep) {
+    uint64_t at = 0;
+    for (uint64_t i = 0; i < n; i++) {
+        if (lengths[i] > names_bytes - at) return BK_ERR_COLUMN_LENGTH;
+        uint32_t key = 0;
+        for (uint32_t j = 0; j < lengths[i] && names[at + j]; j++) {
+            uint32_t c = (uint32_t)(int8_t)names[at + j];
+            key = j ? key * 31 + c : c;
+        }
+        key ^= seed;
+        key += ~(key << 15);
+        key ^= key >> 10;
+        key += key << 3;
+        key ^= key >> 6;
+        key += ~(key << 11);
+        key ^= key >> 16;
+        keep[i] = (double)(key & 0xffffff) / 0x1000000 < fraction;
+        at += lengths[i];
+    }
+    return BK_OK;
+}

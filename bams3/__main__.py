@@ -1,0 +1,5 @@
+"""``python -m bams3``."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,101 @@
+"""The command line: a thin door. stdout is data, one line an error, an exit code a kind.
+
+Importing this costs nothing: commands, and what they use, are imported when they run.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from .. import __version__
+from ..errors import Bams3Error
+
+if TYPE_CHECKING:
+    import click
+
+COMMANDS = ("convert", "query", "export", "verify", "check-sheet", "tabulate")
+
+
+def main() -> NoReturn:
+    """Run the command line and exit: 0 done, 1 our bug, 2 to 6 as errors.py says, 130/143 stopped."""
+    if sys.argv[1:] == ["--version"]:
+        print(f"bams3 {__version__}")
+        sys.exit(0)
+    signal.signal(signal.SIGTERM, _stop)
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _stop(number: int, _frame: Any) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _run(arguments: list[str]) -> int:
+    import click
+
+    try:
+        _group().main(arguments, prog_name="bams3", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as err:
+        where = f"bams3 {err.ctx.info_name}" if isinstance(err, click.UsageError) and err.ctx else "bams3"
+        where = where.replace("bams3 bams3", "bams3")
+        return _tell(err.format_message(), "usage", f"{where} --help", 2)
+    except (KeyboardInterrupt, click.exceptions.Abort):
+        return _tell("interrupted", "interrupted", "", 130)
+    except BrokenPipeError:
+        # The reader has gone, as in `| head`: nothing more to say, not even when Python flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return 0
+    except MemoryError:
+        return _tell("out of memory", "out-of-memory", "use fewer --workers", 4)
+    except Bams3Error as err:
+        return _tell(str(err), err.kind, err.hint, err.exit_code)
+    return 0
+
+
+def _tell(message: str, kind: str, hint: str, exit_code: int) -> int:
+    print(f"bams3: {' '.join(message.split())} [{kind}]", file=sys.stderr)
+    if hint:
+        print(f"hint: {hint}", file=sys.stderr)
+    return exit_code
+
+
+def warn(message: str) -> None:
+    """One line about something that was done all the same."""
+    print(f"bams3: warning: {message}", file=sys.stderr)
+
+
+def _group() -> click.Group:
+    import importlib
+
+    import click
+
+    class Commands(click.Group):
+        """Commands by module, imported when one is asked for."""
+
+        def list_commands(self, ctx: click.Context) -> list[str]:
+            return list(COMMANDS)
+
+        def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+            if name not in COMMANDS:
+                return None
+            module = importlib.import_module(f".{name.replace('-', '_')}", __name__)
+            command: click.Command = module.command
+            command.name = name
+            return command
+
+    return Commands(
+        help="Alignments as independent chunks: convert them, ask them, check them, spread the work.",
+        params=[click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version)],
+        no_args_is_help=True,
+    )
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        print(f"bams3 {__version__}")
+        ctx.exit()

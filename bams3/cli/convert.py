@@ -1,0 +1,200 @@
+"""``bams3 convert``: alignments to a store."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from .. import __version__
+from ..errors import InputError
+from ..format import spec
+from ..format.codecs import Compression
+from ..ingest import ConvertOptions, ConvertReport, Source, convert
+from ..progress import Progress
+from ..query import store_at
+from ..regions import parse_bp, parse_bytes
+from ..store import Store
+from . import warn
+
+
+@click.command(no_args_is_help=True)
+@click.argument("source", metavar="IN")
+@click.argument("output", metavar="OUT.bams3")
+@click.option("--reference", type=click.Path(path_type=Path), metavar="FASTA", help="Reference of a CRAM.")
+@click.option("--workers", "-w", default="auto", metavar="auto|N", help="Threads (auto: one a core).")
+@click.option("--chunk-size", default="1M", metavar="256K..8M", help="Bases of a contig in one chunk (1M).")
+@click.option(
+    "--chunk-records", default=spec.CHUNK_RECORDS, show_default=True, type=click.IntRange(1, 10_000_000),
+    help="Most records in one chunk.",
+)
+@click.option("--compression", type=click.Choice(["zstd", "none"]), default="zstd", show_default=True)
+@click.option("--level", default=1, show_default=True, type=click.IntRange(1, 22), help="Level of zstd.")
+@click.option("--max-memory", metavar="SIZE", help="Memory not to pass, such as 800M; fewer threads if need be.")
+@click.option("--force", is_flag=True, help="Replace a store that is there.")
+@click.option("--json", "as_json", is_flag=True, help="Write what was done, with seconds by stage, as JSON.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def command(
+    source: str,
+    output: str,
+    reference: Path | None,
+    workers: str,
+    chunk_size: str,
+    chunk_records: int,
+    compression: str,
+    level: int,
+    max_memory: str | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Convert IN, a coordinate-sorted BAM, SAM or CRAM file (- reads stdin), into the store OUT.bams3.
+
+    A conversion that was killed goes on where it stopped when the same command is run again.
+
+    \b
+    Examples:
+      bams3 convert sample.bam sample.bams3
+      bams3 convert --workers 16 sample.bam sample.bams3
+      bams3 convert --reference GRCh38.fa sample.cram sample.bams3
+      samtools sort -u unsorted.bam | bams3 convert - sample.bams3
+    """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
+    started_s = time.perf_counter()
+    span_bp = _chunk_span(chunk_size)
+    n_workers = _workers(workers, max_memory)
+    store = store_at(output)
+    replaces = _manifest_to_replace(store, force)
+    options = ConvertOptions(span_bp, chunk_records, Compression(compression, level), n_workers)
+    with _open(source, reference, n_workers) as (opened, size_bytes):
+        with Progress(size_bytes, "B", "convert", enabled=not quiet) as progress:
+            report = convert(
+                opened,
+                store,
+                options,
+                replaces=replaces,
+                provenance=_provenance(source),
+                on_progress=progress.advance,
+                on_warning=warn,
+            )
+    _summary(report, time.perf_counter() - started_s, as_json)
+
+
+def _chunk_span(text: str) -> int:
+    span_bp = parse_bp(text)
+    if not spec.MIN_CHUNK_SPAN_BP <= span_bp <= spec.MAX_CHUNK_SPAN_BP:
+        raise InputError(f"--chunk-size {text}: 256K to 8M", kind="bad-chunk-size")
+    return span_bp
+
+
+def _workers(text: str, max_memory: str | None) -> int:
+    """Threads asked for, or as many as the memory allows."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if text != "auto" and not (text.isdigit() and 1 <= int(text) <= 1024):
+        raise InputError(f"--workers {text}: auto, or a number from 1 on", kind="bad-workers")
+    workers = cores if text == "auto" else int(text)
+    if max_memory is None:
+        return workers
+    fitting = ConvertOptions.workers_within(parse_bytes(max_memory))
+    if fitting < 1:
+        smallest = -(-ConvertOptions.memory_bytes(1) >> 20)
+        raise InputError(
+            f"--max-memory {max_memory} is too small", kind="too-little-memory",
+            hint=f"the smallest that works is {smallest}M",
+        )
+    return min(workers, fitting)
+
+
+def _manifest_to_replace(store: Store, force: bool) -> bytes | None:
+    """The manifest that is there and may go; a folder that holds something else is left alone."""
+    if store.exists(spec.MANIFEST_KEY):
+        if not force:
+            raise InputError(
+                f"{store.name} is there already", kind="output-exists", hint="replace it with --force"
+            )
+        return store.get(spec.MANIFEST_KEY)
+    ours = (spec.DATA_PREFIX, spec.RESUME_PREFIX, "_header-", "_index-", spec.PROVENANCE_KEY, ".")
+    foreign = next((key for key in store.list() if not key.startswith(ours)), None)
+    if foreign is not None or Path(store.name).is_file():
+        raise InputError(
+            f"{store.name} holds something else" + (f": {foreign}" if foreign else ""),
+            kind="output-exists",
+            hint="give another name: a store needs a folder of its own",
+        )
+    return None
+
+
+@contextlib.contextmanager
+def _open(path: str, reference: Path | None, threads: int) -> Iterator[tuple[Source, int | None]]:
+    """The input as BGZF blocks: a BAM as it is, all else through htslib."""
+    if path == "-":
+        with _open_stream(sys.stdin.buffer, reference, threads) as source:
+            yield source, None
+        return
+    from ..sam import detect, open_as_bam
+
+    if "://" in path:
+        raise InputError(f"{path}: this version reads local files only", kind="no-s3", hint="give a path, or - for stdin")
+    form, stat = detect(Path(path)), Path(path).stat()
+    identity: dict[str, Any] = {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    if form == "bam":
+        with Path(path).open("rb", buffering=0) as file:
+            yield Source(path, file, identity, True), stat.st_size
+    else:
+        with open_as_bam(Path(path), reference=reference, threads=threads, on_warning=warn) as stream:
+            yield Source(path, stream, identity, False), None
+
+
+@contextlib.contextmanager
+def _open_stream(file: Any, reference: Path | None, threads: int) -> Iterator[Source]:
+    from ..sam import open_as_bam, sniff
+
+    if sniff(file.peek(1 << 16), "stdin") == "bam":
+        yield Source("stdin", file, None, False)
+        return
+    with open_as_bam(file, reference=reference, threads=threads, on_warning=warn) as stream:
+        yield Source("stdin", stream, None, False)
+
+
+def _provenance(source: str) -> dict[str, Any]:
+    return {
+        "tool": f"bams3 {__version__}",
+        "command": ["bams3", *sys.argv[1:]],
+        "input": source if source == "-" else str(Path(source).resolve()),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+def _summary(report: ConvertReport, elapsed_s: float, as_json: bool) -> None:
+    usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    peak_bytes = sum(usage) * (1 if sys.platform == "darwin" else 1024)
+    rate = report.records / elapsed_s if elapsed_s else 0.0
+    if as_json:
+        value = {
+            "records": report.records,
+            "elapsed_s": round(elapsed_s, 3),
+            "records_per_s": round(rate),
+            "bytes_in": report.bytes_in,
+            "bytes_out": report.bytes_out,
+            "peak_memory_bytes": peak_bytes,
+            "chunks": report.chunks,
+            "spans_encoded": report.spans_encoded,
+            "spans_resumed": report.spans_resumed,
+            "stages": report.stages,
+        }
+        click.echo(json.dumps(value, indent=1))
+        return
+    resumed = f", {report.spans_resumed} spans were done before" if report.spans_resumed else ""
+    click.echo(
+        f"{report.records:,} reads in {elapsed_s:.1f} s ({rate:,.0f} reads/s), "
+        f"{report.bytes_in / 1e6:,.1f} MB in, {report.bytes_out / 1e6:,.1f} MB out, "
+        f"peak memory {peak_bytes / 1e6:,.0f} MB{resumed}",
+        err=True,
+    )

@@ -1,0 +1,61 @@
+"""``bams3 export``: a whole store as BAM, CRAM or SAM."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ..progress import Progress
+from ..query import open_store
+from . import warn
+
+
+@click.command(no_args_is_help=True)
+@click.argument("store", metavar="STORE")
+@click.argument("output", metavar="OUT.bam|cram|sam")
+@click.option("--reference", type=click.Path(path_type=Path), metavar="FASTA", help="Reference of a CRAM.")
+@click.option("--level", type=click.IntRange(0, 9), help="Compression level (BAM: 3; CRAM: htslib's).")
+@click.option("--no-index", is_flag=True, help="No .bai, .csi or .crai beside the output.")
+@click.option("--threads", "-@", default=2, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def command(
+    store: str,
+    output: str,
+    reference: Path | None,
+    level: int | None,
+    no_index: bool,
+    threads: int,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """All records of STORE, header first, as OUT.bam, OUT.cram or OUT.sam (- writes SAM to stdout).
+
+    BAM and CRAM come with their index.
+
+    \b
+    Examples:
+      bams3 export sample.bams3 sample.bam
+      bams3 export sample.bams3 sample.cram --reference GRCh38.fa
+      bams3 export sample.bams3 - | grep -c XA:Z
+    """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
+    from ..sam import write_alignments, write_alignments_file
+
+    reader = open_store(store)
+    records = reader.records(workers=threads)
+    if output == "-":
+        write_alignments(records, reader.header, sys.stdout.buffer, "sam", threads=threads, on_warning=warn)
+        return
+    with Progress(None, "bytes of records", "export", enabled=not quiet) as progress:
+
+        def counted():  # type: ignore[no-untyped-def]
+            for data in records:
+                progress.advance(len(data))
+                yield data
+
+        write_alignments_file(
+            counted(), reader.header, Path(output), reference=reference, threads=threads, level=level,
+            index=not no_index, force=force, on_warning=warn,
+        )

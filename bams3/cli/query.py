@@ -1,0 +1,139 @@
+"""``bams3 query``: records and counts of regions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from ..errors import InputError
+from ..filters import Filters, parse_flags, parse_subsample
+from ..query import StoreReader, open_store
+from ..regions import BedRow, Region, merge_intervals, parse_region, read_bed
+from . import warn
+
+
+@click.command(no_args_is_help=True)
+@click.argument("store", metavar="STORE")
+@click.argument("regions", metavar="[REGION...]", nargs=-1)
+@click.option("--count", "-c", is_flag=True, help="Write how many records there are, nothing else.")
+@click.option("--tsv", is_flag=True, help="Write a row a region: contig, start, end (as in BED), name, count.")
+@click.option(
+    "--regions-file", "-L", type=click.Path(path_type=Path), metavar="BED",
+    help="Regions from a BED file; each record comes once, as in samtools view -M -L.",
+)
+@click.option("--with-header", "-h", is_flag=True, help="Begin SAM with the header.")
+@click.option("--bam", "-b", "as_bam", is_flag=True, help="Write BAM.")
+@click.option("--uncompressed", "-u", is_flag=True, help="Write uncompressed BAM.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="x.bam or x.sam, not stdout.")
+@click.option("--require-flags", "-f", default="0", metavar="FLAG", help="Only records with all of these bits.")
+@click.option("--exclude-flags", "-F", default="0", metavar="FLAG", help="Only records with none of these bits.")
+@click.option("--exclude-all-flags", "-G", default="0", metavar="FLAG", help="No records with all of these bits.")
+@click.option("--include-flags", "--rf", default="0", metavar="FLAG", help="Only records with any of these bits.")
+@click.option("--min-mapq", "-q", default=0, type=click.IntRange(0, 255), help="Least mapping quality.")
+@click.option("--read-group", "-r", metavar="ID", help="Only records of this read group.")
+@click.option("--subsample", "-s", metavar="SEED.FRACTION", help="Keep this fraction of the templates.")
+@click.option("--threads", "-@", default=1, show_default=True, type=click.IntRange(1, 1024))
+def command(
+    store: str,
+    regions: tuple[str, ...],
+    count: bool,
+    tsv: bool,
+    regions_file: Path | None,
+    with_header: bool,
+    as_bam: bool,
+    uncompressed: bool,
+    output: Path | None,
+    require_flags: str,
+    exclude_flags: str,
+    exclude_all_flags: str,
+    include_flags: str,
+    min_mapq: int,
+    read_group: str | None,
+    subsample: str | None,
+    threads: int,
+) -> None:
+    """Records of STORE that overlap any REGION, as SAM on stdout; all records without one.
+
+    A REGION is written as for samtools: chr1, chr1:1M-2M, chr1:1,000,000-2,000,000 (1-based, both ends
+    included), or * for unplaced reads. FLAG is a number or names such as UNMAP,DUP.
+
+    \b
+    Examples:
+      bams3 query sample.bams3 chr1:1M-2M
+      bams3 query sample.bams3 chr22:1-999999999 --count
+      bams3 query sample.bams3 -L targets.bed --tsv
+      bams3 query sample.bams3 chr20 -b -q 30 -F UNMAP,DUP -o chr20.bam
+    """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
+    if regions and regions_file:
+        raise InputError("regions and --regions-file exclude each other", kind="usage")
+    flags = map(parse_flags, (require_flags, exclude_flags, include_flags, exclude_all_flags))
+    seed = parse_subsample(subsample) if subsample is not None else None
+    filters = Filters(*flags, min_mapq, read_group, seed)
+    reader = open_store(store)
+    rows = read_bed(regions_file) if regions_file else None
+    wanted = [parse_region(text, reader.contigs) for text in regions]
+    if tsv:
+        _write_table(reader, rows if rows is not None else _as_rows(wanted, regions), filters)
+    elif count:
+        click.echo(_count(reader, wanted, rows, filters))
+    else:
+        records = _records(reader, wanted, rows, filters, threads)
+        _write_records(reader, records, output, as_bam or uncompressed, 0 if uncompressed else None, with_header, threads)
+
+
+def _as_rows(regions: list[Region], texts: tuple[str, ...]) -> list[BedRow]:
+    return [
+        BedRow(region.contig, region.start_bp, region.end_bp, text, number)
+        for number, (region, text) in enumerate(zip(regions, texts, strict=True), 1)
+    ]
+
+
+def _write_table(reader: StoreReader, rows: list[BedRow], filters: Filters) -> None:
+    if not rows:
+        raise InputError("--tsv needs regions", kind="usage", hint="name them, or give --regions-file BED")
+    counts = reader.counts([row.region for row in rows], filters)
+    click.echo("contig\tstart\tend\tname\tcount")
+    lengths = dict(zip(reader.contigs.names, reader.contigs.lengths, strict=True))
+    for row, n in zip(rows, counts, strict=True):
+        end_bp = min(row.end_bp, max(lengths.get(row.contig, row.end_bp), row.start_bp))
+        name = row.name or f"{row.contig}:{row.start_bp + 1}-{row.end_bp}"
+        click.echo(f"{row.contig}\t{row.start_bp}\t{end_bp if row.end_bp == 2**31 - 1 else row.end_bp}\t{name}\t{n}")
+
+
+def _count(reader: StoreReader, regions: list[Region], rows: list[BedRow] | None, filters: Filters) -> int:
+    if rows is not None:
+        return reader.count_once(merge_intervals(rows), filters)
+    return sum(reader.counts(regions, filters)) if regions else reader.count(None, filters)
+
+
+def _records(
+    reader: StoreReader, regions: list[Region], rows: list[BedRow] | None, filters: Filters, threads: int
+) -> Iterator[bytes]:
+    if rows is not None:
+        return reader.records_once(merge_intervals(rows), filters, threads)
+    return reader.records(regions or None, filters, threads)
+
+
+def _write_records(
+    reader: StoreReader,
+    records: Iterator[bytes],
+    output: Path | None,
+    as_bam: bool,
+    level: int | None,
+    with_header: bool,
+    threads: int,
+) -> None:
+    from ..sam import write_alignments, write_alignments_file
+
+    if output is not None and str(output) != "-":
+        write_alignments_file(
+            records, reader.header, output, threads=threads, level=level, index=False, force=True, on_warning=warn
+        )
+        return
+    write_alignments(
+        records, reader.header, sys.stdout.buffer, "bam" if as_bam else "sam",
+        threads=threads, level=level, with_header=with_header, on_warning=warn,
+    )
