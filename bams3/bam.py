@@ -52,7 +52,9 @@ class BamHeader:
         return b"".join(parts)
 
 
-def parse_header(data: bytes | memoryview, *, source: str = "BAM header") -> tuple[BamHeader, int] | None:
+def parse_header(
+    data: bytes | bytearray | memoryview, *, source: str = "BAM header"
+) -> tuple[BamHeader, int] | None:
     """The header at the start of a decompressed BAM, and where the first record starts.
 
     Parameters
@@ -74,17 +76,15 @@ def parse_header(data: bytes | memoryview, *, source: str = "BAM header") -> tup
     CorruptDataError
         kind ``bad-bam-header`` if a length is negative or a contig's name is not one NUL-terminated string.
     """
-    view = memoryview(data)
-    magic = bytes(view[: len(BAM_MAGIC)])
-    if not BAM_MAGIC.startswith(magic):
-        raise InputError(f"{source}: not a BAM", kind="not-alignments")
-    text = _sized_field(view, len(BAM_MAGIC), "the header text", source) if len(magic) == 4 else None
-    if text is None:
-        return None
-    contigs = _parse_contigs(view, text[1], source)
-    if contigs is None:
-        return None
-    return BamHeader(bytes(view[text[0] : text[1]]), contigs[0]), contigs[1]
+    with memoryview(data) as view:  # released at once: the caller may be growing a bytearray
+        magic = bytes(view[: len(BAM_MAGIC)])
+        if not BAM_MAGIC.startswith(magic):
+            raise InputError(f"{source}: not a BAM", kind="not-alignments")
+        text = _sized_field(view, 4, "the header text", source) if magic == BAM_MAGIC else None
+        contigs = _parse_contigs(view, text[1], source) if text else None
+        if text is None or contigs is None:
+            return None
+        return BamHeader(bytes(view[text[0] : text[1]]), contigs[0]), contigs[1]
 
 
 def _parse_contigs(view: memoryview, at: int, source: str) -> tuple[ContigTable, int] | None:

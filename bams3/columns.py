@@ -80,6 +80,13 @@ class Columns:
     layouts: Layouts | None = None
     tags: dict[str, Array | Strings] = field(default_factory=dict)
 
+    def contigs_used(self) -> Array:
+        """Numbers of the contigs that records and their mates lie on, sorted."""
+        assert self.contig is not None
+        assert self.mate_contig is not None
+        used = np.union1d(np.unique(self.contig), np.unique(self.mate_contig))
+        return used[used >= 0]
+
 
 def tag_name(key: int) -> str:
     """``NM:C``, ``RG:Z`` or, for an array, ``ML:BC``."""
@@ -94,8 +101,8 @@ def tag_width(name: str) -> int:
 
 def has_lengths(keys: Array) -> Array:
     """Which tag keys are of a type of varying length: Z, H or B."""
-    types = keys >> 16 & 255
-    return (types == ord("Z")) | (types == ord("H")) | (types == ord("B"))
+    types: Array = keys >> 16 & 255
+    return np.isin(types, list(b"ZHB"))
 
 
 def as_bytes(data: Any) -> Array:

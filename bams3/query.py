@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,133 +13,24 @@ import numpy as np
 
 from . import kernels
 from .bam import BamHeader
-from .columns import Array, Columns
+from .columns import Array
 from .errors import CorruptDataError, InputError
 from .filters import Filters
 from .format import chunk, index, manifest, spec
 from .format.manifest import Manifest, Range, SectionRanges
 from .pipeline import ordered_map
-from .regions import MAX_BP, UNPLACED, ContigTable, Region, parse_region
+from .regions import MAX_BP, ContigTable, Region, parse_region
+from .rowgroups import GroupReader, StoredChunk, bad_checksum, object_range
 from .store import LocalStore, Store
 from .store.base import MissingObjectError
 
 if TYPE_CHECKING:
     import pysam
 
-#: Two ranges of an object with at most this between them are read as one.
-GAP_BYTES = 128 << 10
 _OVERLAP = {"contig", "pos", "flag", "ref_len"}
-
-
-@dataclass(frozen=True)
-class StoredChunk:
-    """A chunk as the index describes it; ``offsets`` of its blobs, the chunk's size last."""
-
-    key: str
-    row: Any
-    directory: chunk.Directory
-    offsets: Array
-
-    @cached_property
-    def groups(self) -> list[tuple[int, Array]]:
-        """(number, EXTENT rows) of its row groups."""
-        return list(index.groups_by_chunk(self.directory))
-
-    def blobs_of(self, group: int, columns: set[str] | None) -> list[int]:
-        """Numbers of a row group's blobs, of these columns (None: all)."""
-        mine = np.flatnonzero(self.directory.blobs["group"] == group).tolist()
-        if columns is None:
-            return mine
-        names, numbers = self.directory.columns, self.directory.blobs["column"]
-        return [i for i in mine if names[numbers[i]] in columns]
-
-
-@dataclass
-class GroupReader:
-    """One row group: reads the columns it is asked for, each once, and checks what it reads."""
-
-    store: Store
-    chunk: StoredChunk
-    number: int
-    extents: Array
-    columns: Columns = field(init=False)
-    _have: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        row = self.chunk.directory.groups[self.number]
-        self.columns = Columns(int(row["records"]), int(row["decoded_bytes"]))
-
-    def read(self, columns: set[str] | None) -> Columns:
-        """Plain columns, those decoded before included; None reads all."""
-        wanted = None if columns is None else chunk.needed(columns)
-        numbers = [
-            i for i in self.chunk.blobs_of(self.number, wanted) if self._name(i) not in self._have
-        ]
-        blobs = read_blobs(self.store, self.chunk, numbers)
-        codecs = self.chunk.directory.blobs["codec"]
-        parts = [(self._name(i), int(codecs[i]), data) for i, data in blobs]
-        try:
-            chunk.decode_columns(self.columns.n, self.columns.decoded_bytes, parts, self.columns)
-        except CorruptDataError as err:
-            raise CorruptDataError(f"{self.store.name}/{self.chunk.key}: {err}", kind=err.kind) from err
-        self._have |= {name for name, _, _ in parts}
-        return self.columns
-
-    def join(self, keep: Array | None) -> bytes:
-        """The records that ``keep`` marks (None: all), as BAM."""
-        try:
-            return kernels.join(self.read(None), keep).tobytes()
-        except kernels.KernelError as err:
-            raise CorruptDataError(
-                f"{self.store.name}/{self.chunk.key}: row group {self.number}: {err}", kind=err.kind
-            ) from err
-
-    def _name(self, blob: int) -> str:
-        return self.chunk.directory.columns[self.chunk.directory.blobs["column"][blob]]
-
-
-def read_blobs(store: Store, stored: StoredChunk, numbers: list[int]) -> list[tuple[int, memoryview]]:
-    """Blobs of a chunk, each checked; neighbours are read with one request.
-
-    Raises
-    ------
-    CorruptDataError
-        ``bad-checksum``, naming object and byte range; ``missing-object``.
-    """
-    out: list[tuple[int, memoryview]] = []
-    offsets = stored.offsets
-    at = 0
-    while at < len(numbers):
-        last = at
-        while last + 1 < len(numbers) and offsets[numbers[last + 1]] - offsets[numbers[last] + 1] <= GAP_BYTES:
-            last += 1
-        begin, end = int(offsets[numbers[at]]), int(offsets[numbers[last] + 1])
-        data = memoryview(_object_range(store, stored.key, begin, end - begin))
-        for i in numbers[at : last + 1]:
-            low, high = int(offsets[i]), int(offsets[i + 1])
-            part = data[low - begin : high - begin]
-            if len(part) != high - low or chunk.crc32(part) != int(stored.directory.blobs["crc32"][i]):
-                raise _bad_checksum(store, stored.key, low, high)
-            out.append((i, part))
-        at = last + 1
-    return out
-
-
-def _object_range(store: Store, key: str, offset: int, size_bytes: int) -> bytes:
-    try:
-        return store.get_range(key, offset, size_bytes)
-    except MissingObjectError as err:
-        raise CorruptDataError(
-            f"{store.name} names {key}, which is not there",
-            kind="missing-object",
-            hint="the store was copied in part or damaged: convert the alignments again",
-        ) from err
-
-
-def _bad_checksum(store: Store, key: str, begin: int, end: int) -> CorruptDataError:
-    return CorruptDataError(
-        f"{store.name}/{key}: bytes {begin}-{end} do not match their checksum", kind="bad-checksum"
-    )
+NO_FILTERS = Filters()
+Span = tuple[int, int, int]
+"""Contig number, start and end in bp, 0-based half-open."""
 
 
 class StoreReader:
@@ -215,9 +105,9 @@ class StoreReader:
     def _range(self, key: str, where: Range) -> bytes:
         if where.size_bytes > spec.MAX_INDEX_RANGE_BYTES:
             raise CorruptDataError(f"{self.store.name}/{key}: a range is too large", kind="bad-manifest")
-        data = _object_range(self.store, key, where.offset, where.size_bytes)
+        data = object_range(self.store, key, where.offset, where.size_bytes)
         if len(data) != where.size_bytes or chunk.crc32(data) != where.crc32:
-            raise _bad_checksum(self.store, key, where.offset, where.offset + where.size_bytes)
+            raise bad_checksum(self.store, key, where.offset, where.offset + where.size_bytes)
         return data
 
     # -- chunks and row groups --
@@ -245,11 +135,11 @@ class StoreReader:
         if second.offset != first.offset + first.size_bytes:
             raise CorruptDataError(f"{self.store.name}: index ranges out of order", kind="bad-manifest")
         key, size = self.manifest.index_key, first.size_bytes + second.size_bytes
-        data = _object_range(self.store, key, first.offset, size)
+        data = object_range(self.store, key, first.offset, size)
         parts = data[: first.size_bytes], data[first.size_bytes :]
         for where, part in zip((first, second), parts, strict=True):
             if len(part) != where.size_bytes or chunk.crc32(part) != where.crc32:
-                raise _bad_checksum(self.store, key, where.offset, where.offset + where.size_bytes)
+                raise bad_checksum(self.store, key, where.offset, where.offset + where.size_bytes)
         rows = index.parse_chunks(parts[0])
         out = []
         for row, directory in zip(rows, index.parse_directories(parts[1], rows), strict=True):
@@ -269,8 +159,8 @@ class StoreReader:
             raise CorruptDataError(f"{self.store.name}: a chunk of contig {contig}", kind="bad-index")
         return index.chunk_key(index.UNPLACED_FOLDER if contig < 0 else self._folders[contig], row)
 
-    def _groups(self, section: int) -> Iterator[GroupReader]:
-        for stored in self.chunks(section):
+    def _groups(self, section: int | None) -> Iterator[GroupReader]:
+        for stored in self.chunks(section) if section is not None else ():
             for number, extents in stored.groups:
                 yield GroupReader(self.store, stored, number, extents)
 
@@ -284,19 +174,16 @@ class StoreReader:
         """A region of this store, parsed if it is text (1-based, inclusive)."""
         return parse_region(region, self.contigs) if isinstance(region, str) else region
 
-    def count(self, region: Region | str | None = None, filters: Filters = Filters()) -> int:
+    def count(self, region: Region | str | None = None, filters: Filters = NO_FILTERS) -> int:
         """Records that overlap a region (all records without one) and pass the filters."""
         if region is not None:
             return self.counts([self.region(region)], filters)[0]
         if not filters.needs():
             return self.manifest.records
-        return sum(
-            int(mask.sum()) if (mask := filters.mask(group.read(filters.needs()))) is not None else group.columns.n
-            for section in range(len(self.sections()))
-            for group in self._groups(section)
-        )
+        tasks = self._tasks(None)
+        return sum(int(self._mask(group, spans, filters).sum()) for group, spans in tasks)
 
-    def counts(self, regions: Sequence[Region], filters: Filters = Filters()) -> list[int]:
+    def counts(self, regions: Sequence[Region], filters: Filters = NO_FILTERS) -> list[int]:
         """Records of each region; a row group is decoded once for all of them.
 
         Notes
@@ -315,13 +202,18 @@ class StoreReader:
             else:
                 todo.setdefault(contig, []).append(i)
         for contig, numbers in todo.items():
-            section = self.section_of(contig)
-            for group in self._groups(section) if section is not None else ():
+            for group in self._groups(self.section_of(contig)):
                 self._count_group(group, contig, regions, numbers, filters, out)
         return out
 
     def _count_group(
-        self, group: GroupReader, contig: int, regions: Sequence[Region], numbers: list[int], filters: Filters, out: list[int]
+        self,
+        group: GroupReader,
+        contig: int,
+        regions: Sequence[Region],
+        numbers: list[int],
+        filters: Filters,
+        out: list[int],
     ) -> None:
         mine = group.extents[group.extents["contig"] == contig]
         if not mine.size:
@@ -342,7 +234,7 @@ class StoreReader:
             out[i] += kept if mask is None else int(np.count_nonzero(keep & mask))
 
     def records(
-        self, regions: Iterable[Region] | None = None, filters: Filters = Filters(), workers: int = 1
+        self, regions: Iterable[Region] | None = None, filters: Filters = NO_FILTERS, workers: int = 1
     ) -> Iterator[bytes]:
         """BAM records (block_size first) of regions, one after the other, in file order in each.
 
@@ -353,23 +245,19 @@ class StoreReader:
         yield from self._run(tasks, filters, workers)
 
     def records_once(
-        self, intervals: dict[str, list[tuple[int, int]]], filters: Filters = Filters(), workers: int = 1
+        self, intervals: dict[str, list[tuple[int, int]]], filters: Filters = NO_FILTERS, workers: int = 1
     ) -> Iterator[bytes]:
         """BAM records that overlap any interval (0-based half-open, by contig), each once, in file order."""
         order = sorted(intervals, key=lambda name: self.contigs.id_of(name) % (len(self.contigs) + 1))
         several = [[Region(name, *interval) for interval in intervals[name]] for name in order]
         yield from self._run(self._tasks(several), filters, workers)
 
-    def count_once(self, intervals: dict[str, list[tuple[int, int]]], filters: Filters = Filters()) -> int:
+    def count_once(self, intervals: dict[str, list[tuple[int, int]]], filters: Filters = NO_FILTERS) -> int:
         """How many records ``records_once`` gives."""
-        needs, total = _OVERLAP | filters.needs(), 0
-        for group, regions in self._tasks([[Region(n, *i) for i in spans] for n, spans in intervals.items()]):
-            total += int(np.count_nonzero(self._mask(group, regions, filters, needs)))
-        return total
+        several = [[Region(name, *span) for span in spans] for name, spans in intervals.items()]
+        return sum(int(self._mask(*task, filters).sum()) for task in self._tasks(several))
 
-    def _tasks(
-        self, several: list[list[Region]] | None
-    ) -> Iterator[tuple[GroupReader, list[tuple[int, int, int]]]]:
+    def _tasks(self, several: list[list[Region]] | None) -> Iterator[tuple[GroupReader, list[Span]]]:
         """Row groups to read, each with the spans (contig, start, end) of which it may hold records."""
         if several is None:
             for section in range(len(self.sections())):
@@ -377,8 +265,7 @@ class StoreReader:
             return
         for regions in several:
             contig = self.contigs.id_of(regions[0].contig)
-            section = self.section_of(contig)
-            for group in self._groups(section) if section is not None else ():
+            for group in self._groups(self.section_of(contig)):
                 mine = group.extents[group.extents["contig"] == contig]
                 if mine.size:
                     start, end = int(mine["start"][0]), int(mine["end"][0])
@@ -391,13 +278,13 @@ class StoreReader:
                         yield group, spans
 
     def _run(
-        self, tasks: Iterator[tuple[GroupReader, list[tuple[int, int, int]]]], filters: Filters, workers: int
+        self, tasks: Iterator[tuple[GroupReader, list[Span]]], filters: Filters, workers: int
     ) -> Iterator[bytes]:
-        def read(task: tuple[GroupReader, list[tuple[int, int, int]]]) -> bytes:
+        def read(task: tuple[GroupReader, list[Span]]) -> bytes:
             group, spans = task
             if not spans and not filters.needs():
                 return group.join(None)
-            keep = self._mask(group, spans, filters, (_OVERLAP if spans else set()) | filters.needs())
+            keep = self._mask(group, spans, filters)
             return group.join(keep) if keep.any() else b""
 
         with ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool:
@@ -406,10 +293,9 @@ class StoreReader:
                     yield data
 
     @staticmethod
-    def _mask(
-        group: GroupReader, spans: list[tuple[int, int, int]], filters: Filters, needs: set[str]
-    ) -> Array:
-        columns = group.read(needs)
+    def _mask(group: GroupReader, spans: list[Span], filters: Filters) -> Array:
+        """Which records are in any of the spans (all, where there are none) and pass the filters."""
+        columns = group.read((_OVERLAP if spans else set()) | filters.needs())
         keep = np.zeros(columns.n, np.uint8) if spans else np.ones(columns.n, np.uint8)
         for contig, start_bp, end_bp in spans:
             keep |= kernels.overlap(columns, contig, start_bp, end_bp)[0]
@@ -442,6 +328,3 @@ def store_at(path: str) -> Store:
             f"{path}: this version reads and writes local stores only", kind="no-s3", hint="give a path"
         )
     return LocalStore(Path(path))
-
-
-__all__ = ["UNPLACED", "GroupReader", "StoreReader", "StoredChunk", "open_store", "store_at"]

@@ -61,9 +61,9 @@ class ResumeLog:
             try:
                 value = json.loads(self._store.get(self._key(len(done))))
                 rows = tuple(tuple(map(int, row)) for row in value["rows"])
-                fields = (int(value[name]) for name in ("offset", "first_record", "records"))
                 section, window = map(int, value["span"])
-                done.append(SpanDone((section, window), *fields, rows))
+                offset, first, records = (int(value[k]) for k in ("offset", "first_record", "records"))
+                done.append(SpanDone((section, window), offset, first, records, rows))
             except (ValueError, KeyError, TypeError):
                 break
         return done

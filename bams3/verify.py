@@ -18,7 +18,8 @@ from .format import chunk, index, spec
 from .format.index import ChunkSummary, Windows
 from .format.manifest import SectionRanges
 from .pipeline import ordered_map
-from .query import StoredChunk, StoreReader
+from .query import StoreReader
+from .rowgroups import StoredChunk
 from .store.base import MissingObjectError
 
 
@@ -73,7 +74,9 @@ def summarise_chunk(data: bytes, row: Any, windows: Windows) -> ChunkSummary:
     for _, _, columns in read_chunk(data, head):
         joined = kernels.join(columns)
         if joined.size != columns.decoded_bytes:
-            raise chunk.corrupt_chunk(f"a row group decodes to {joined.size} bytes, not {columns.decoded_bytes}")
+            raise chunk.corrupt_chunk(
+                f"a row group decodes to {joined.size} bytes, not {columns.decoded_bytes}"
+            )
         found, group_totals = chunk.group_summary(columns)
         extents.append(found)
         totals.append(group_totals)
@@ -180,10 +183,13 @@ def _check_blobs(data: bytes, stored: StoredChunk) -> None:
 def _check_depth(reader: StoreReader, section: SectionRanges, summaries: list[ChunkSummary]) -> list[str]:
     """The depth frames of a section against those of its chunks."""
     frames = index.add_frames(summary.frames for summary in summaries)
-    wrong = [number for number in set(frames) ^ set(section.depth)]
+    wrong = list(set(frames) ^ set(section.depth))
     wrong += [
         number
         for number in set(frames) & set(section.depth)
         if not np.array_equal(frames[number], reader.depth_frame(section, number))
     ]
-    return [f"{reader.manifest.index_key}: depth frame {n} of contig {section.first_contig}" for n in sorted(wrong)]
+    return [
+        f"{reader.manifest.index_key}: depth frame {n} of contig {section.first_contig}"
+        for n in sorted(wrong)
+    ]

@@ -239,6 +239,13 @@ def test_a_header_asks_for_more_until_its_last_byte():
     assert parse_header(memoryview(data)) == (HEADER, len(data))
 
 
+def test_a_buffer_can_grow_between_two_tries():
+    data, buffer = HEADER.encode(), bytearray()
+    while parse_header(buffer) is None:
+        buffer += data[len(buffer) : len(buffer) + 7]
+    assert parse_header(buffer) == (HEADER, len(data))
+
+
 def test_a_name_that_is_not_utf8_survives():
     header = BamHeader(b"", ContigTable((b"chr\xff\xfe".decode("utf-8", "surrogateescape"),), (5,)))
     assert b"chr\xff\xfe\0" in header.encode()

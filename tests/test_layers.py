@@ -11,10 +11,10 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bams3"
 
 LAYERS = (
-    "errors regions progress",
-    "columns format store kernels",
-    "bam sam panel tables coverage chi2 ld tiles",
-    "ingest query estimate plots verify",
+    "errors regions progress pipeline columns",
+    "format store kernels",
+    "bam htslib sam panel tables coverage chi2 ld tiles cutting filters rowgroups",
+    "ingest query estimate plots verify resume converter",
     "work",
     "cli __init__",
     "__main__",

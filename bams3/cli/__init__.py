@@ -90,7 +90,9 @@ def _group() -> click.Group:
 
     return Commands(
         help="Alignments as independent chunks: convert them, ask them, check them, spread the work.",
-        params=[click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version)],
+        params=[
+            click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version)
+        ],
         no_args_is_help=True,
     )
 

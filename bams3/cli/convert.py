@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import click
 
@@ -33,12 +33,17 @@ from . import warn
 @click.option("--workers", "-w", default="auto", metavar="auto|N", help="Threads (auto: one a core).")
 @click.option("--chunk-size", default="1M", metavar="256K..8M", help="Bases of a contig in one chunk (1M).")
 @click.option(
-    "--chunk-records", default=spec.CHUNK_RECORDS, show_default=True, type=click.IntRange(1, 10_000_000),
+    "--chunk-records",
+    default=spec.CHUNK_RECORDS,
+    show_default=True,
+    type=click.IntRange(1, 10_000_000),
     help="Most records in one chunk.",
 )
 @click.option("--compression", type=click.Choice(["zstd", "none"]), default="zstd", show_default=True)
 @click.option("--level", default=1, show_default=True, type=click.IntRange(1, 22), help="Level of zstd.")
-@click.option("--max-memory", metavar="SIZE", help="Memory not to pass, such as 800M; fewer threads if need be.")
+@click.option(
+    "--max-memory", metavar="SIZE", help="Memory not to pass, such as 800M; fewer threads if need be."
+)
 @click.option("--force", is_flag=True, help="Replace a store that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Write what was done, with seconds by stage, as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
@@ -73,17 +78,19 @@ def command(
     store = store_at(output)
     replaces = _manifest_to_replace(store, force)
     options = ConvertOptions(span_bp, chunk_records, Compression(compression, level), n_workers)
-    with _open(source, reference, n_workers) as (opened, size_bytes):
-        with Progress(size_bytes, "B", "convert", enabled=not quiet) as progress:
-            report = convert(
-                opened,
-                store,
-                options,
-                replaces=replaces,
-                provenance=_provenance(source),
-                on_progress=progress.advance,
-                on_warning=warn,
-            )
+    with (
+        _open(source, reference, n_workers) as (opened, size_bytes),
+        Progress(size_bytes, "bytes", "convert", enabled=not quiet) as progress,
+    ):
+        report = convert(
+            opened,
+            store,
+            options,
+            replaces=replaces,
+            provenance=_provenance(source),
+            on_progress=progress.advance,
+            on_warning=warn,
+        )
     _summary(report, time.perf_counter() - started_s, as_json)
 
 
@@ -106,7 +113,8 @@ def _workers(text: str, max_memory: str | None) -> int:
     if fitting < 1:
         smallest = -(-ConvertOptions.memory_bytes(1) >> 20)
         raise InputError(
-            f"--max-memory {max_memory} is too small", kind="too-little-memory",
+            f"--max-memory {max_memory} is too small",
+            kind="too-little-memory",
             hint=f"the smallest that works is {smallest}M",
         )
     return min(workers, fitting)
@@ -141,7 +149,9 @@ def _open(path: str, reference: Path | None, threads: int) -> Iterator[tuple[Sou
     from ..sam import detect, open_as_bam
 
     if "://" in path:
-        raise InputError(f"{path}: this version reads local files only", kind="no-s3", hint="give a path, or - for stdin")
+        raise InputError(
+            f"{path}: this version reads local files only", kind="no-s3", hint="give a path, or - for stdin"
+        )
     form, stat = detect(Path(path)), Path(path).stat()
     identity: dict[str, Any] = {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
     if form == "bam":

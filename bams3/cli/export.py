@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -50,12 +51,19 @@ def command(
         return
     with Progress(None, "bytes of records", "export", enabled=not quiet) as progress:
 
-        def counted():  # type: ignore[no-untyped-def]
+        def counted() -> Iterator[bytes]:
             for data in records:
                 progress.advance(len(data))
                 yield data
 
         write_alignments_file(
-            counted(), reader.header, Path(output), reference=reference, threads=threads, level=level,
-            index=not no_index, force=force, on_warning=warn,
+            counted(),
+            reader.header,
+            Path(output),
+            reference=reference,
+            threads=threads,
+            level=level,
+            index=not no_index,
+            force=force,
+            on_warning=warn,
         )

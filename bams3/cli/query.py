@@ -19,19 +19,34 @@ from . import warn
 @click.argument("store", metavar="STORE")
 @click.argument("regions", metavar="[REGION...]", nargs=-1)
 @click.option("--count", "-c", is_flag=True, help="Write how many records there are, nothing else.")
-@click.option("--tsv", is_flag=True, help="Write a row a region: contig, start, end (as in BED), name, count.")
 @click.option(
-    "--regions-file", "-L", type=click.Path(path_type=Path), metavar="BED",
+    "--tsv", is_flag=True, help="Write a row a region: contig, start, end (as in BED), name, count."
+)
+@click.option(
+    "--regions-file",
+    "-L",
+    type=click.Path(path_type=Path),
+    metavar="BED",
     help="Regions from a BED file; each record comes once, as in samtools view -M -L.",
 )
 @click.option("--with-header", "-h", is_flag=True, help="Begin SAM with the header.")
 @click.option("--bam", "-b", "as_bam", is_flag=True, help="Write BAM.")
 @click.option("--uncompressed", "-u", is_flag=True, help="Write uncompressed BAM.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="x.bam or x.sam, not stdout.")
-@click.option("--require-flags", "-f", default="0", metavar="FLAG", help="Only records with all of these bits.")
-@click.option("--exclude-flags", "-F", default="0", metavar="FLAG", help="Only records with none of these bits.")
-@click.option("--exclude-all-flags", "-G", default="0", metavar="FLAG", help="No records with all of these bits.")
-@click.option("--include-flags", "--rf", default="0", metavar="FLAG", help="Only records with any of these bits.")
+@click.option(
+    "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="x.bam or x.sam, not stdout."
+)
+@click.option(
+    "--require-flags", "-f", default="0", metavar="FLAG", help="Only records with all of these bits."
+)
+@click.option(
+    "--exclude-flags", "-F", default="0", metavar="FLAG", help="Only records with none of these bits."
+)
+@click.option(
+    "--exclude-all-flags", "-G", default="0", metavar="FLAG", help="No records with all of these bits."
+)
+@click.option(
+    "--include-flags", "--rf", default="0", metavar="FLAG", help="Only records with any of these bits."
+)
 @click.option("--min-mapq", "-q", default=0, type=click.IntRange(0, 255), help="Least mapping quality.")
 @click.option("--read-group", "-r", metavar="ID", help="Only records of this read group.")
 @click.option("--subsample", "-s", metavar="SEED.FRACTION", help="Keep this fraction of the templates.")
@@ -69,9 +84,15 @@ def command(
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     if regions and regions_file:
         raise InputError("regions and --regions-file exclude each other", kind="usage")
-    flags = map(parse_flags, (require_flags, exclude_flags, include_flags, exclude_all_flags))
-    seed = parse_subsample(subsample) if subsample is not None else None
-    filters = Filters(*flags, min_mapq, read_group, seed)
+    filters = Filters(
+        parse_flags(require_flags),
+        parse_flags(exclude_flags),
+        parse_flags(include_flags),
+        parse_flags(exclude_all_flags),
+        min_mapq,
+        read_group,
+        parse_subsample(subsample) if subsample is not None else None,
+    )
     reader = open_store(store)
     rows = read_bed(regions_file) if regions_file else None
     wanted = [parse_region(text, reader.contigs) for text in regions]
@@ -81,7 +102,9 @@ def command(
         click.echo(_count(reader, wanted, rows, filters))
     else:
         records = _records(reader, wanted, rows, filters, threads)
-        _write_records(reader, records, output, as_bam or uncompressed, 0 if uncompressed else None, with_header, threads)
+        _write_records(
+            reader, records, output, as_bam or uncompressed, 0 if uncompressed else None, with_header, threads
+        )
 
 
 def _as_rows(regions: list[Region], texts: tuple[str, ...]) -> list[BedRow]:
@@ -100,7 +123,9 @@ def _write_table(reader: StoreReader, rows: list[BedRow], filters: Filters) -> N
     for row, n in zip(rows, counts, strict=True):
         end_bp = min(row.end_bp, max(lengths.get(row.contig, row.end_bp), row.start_bp))
         name = row.name or f"{row.contig}:{row.start_bp + 1}-{row.end_bp}"
-        click.echo(f"{row.contig}\t{row.start_bp}\t{end_bp if row.end_bp == 2**31 - 1 else row.end_bp}\t{name}\t{n}")
+        click.echo(
+            f"{row.contig}\t{row.start_bp}\t{end_bp if row.end_bp == 2**31 - 1 else row.end_bp}\t{name}\t{n}"
+        )
 
 
 def _count(reader: StoreReader, regions: list[Region], rows: list[BedRow] | None, filters: Filters) -> int:
@@ -130,10 +155,23 @@ def _write_records(
 
     if output is not None and str(output) != "-":
         write_alignments_file(
-            records, reader.header, output, threads=threads, level=level, index=False, force=True, on_warning=warn
+            records,
+            reader.header,
+            output,
+            threads=threads,
+            level=level,
+            index=False,
+            force=True,
+            on_warning=warn,
         )
         return
     write_alignments(
-        records, reader.header, sys.stdout.buffer, "bam" if as_bam else "sam",
-        threads=threads, level=level, with_header=with_header, on_warning=warn,
+        records,
+        reader.header,
+        sys.stdout.buffer,
+        "bam" if as_bam else "sam",
+        threads=threads,
+        level=level,
+        with_header=with_header,
+        on_warning=warn,
     )

@@ -37,7 +37,8 @@ def command(store: str, threads: int, as_json: bool, quiet: bool) -> None:
             click.echo(problem)
     if result.problems:
         raise CorruptDataError(
-            f"{store}: {len(result.problems)} problems", kind="damaged",
+            f"{store}: {len(result.problems)} problems",
+            kind="damaged",
             hint="convert the alignments again with --force",
         )
     click.echo(f"{store}: {result.records:,} records in {result.chunks:,} chunks are as written", err=True)

@@ -28,7 +28,14 @@ from .codecs import CODEC_ID, Compression
 GROUP = np.dtype([("records", "<u4"), ("decoded_bytes", "<u4"), ("n_extents", "<u4")])
 EXTENT = np.dtype([("contig", "<i4"), ("records", "<u4"), ("start", "<i8"), ("end", "<i8")])
 BLOB = np.dtype(
-    [("group", "<u2"), ("column", "<u2"), ("codec", "u1"), ("reserved", "u1"), ("bytes", "<u4"), ("crc32", "<u4")]
+    [
+        ("group", "<u2"),
+        ("column", "<u2"),
+        ("codec", "u1"),
+        ("reserved", "u1"),
+        ("bytes", "<u4"),
+        ("crc32", "<u4"),
+    ]
 )
 _HEAD = struct.Struct("<8sHHII")
 _COUNTS = struct.Struct("<HIII")
@@ -103,9 +110,7 @@ def _encode_column(name: str, columns: Columns, compression: Compression) -> Blo
     return _blob(name, spec.COLUMN[name].codecs[0], value, width, columns, compression)
 
 
-def _blob(
-    name: str, codec: str, value: Any, width: int, columns: Columns, compression: Compression
-) -> Blob:
+def _blob(name: str, codec: str, value: Any, width: int, columns: Columns, compression: Compression) -> Blob:
     streams = codecs.codec_of(codec, name).encode(value, width, columns)
     return Blob(name, codec, codecs.pack_frames(streams, compression))
 
@@ -113,7 +118,8 @@ def _blob(
 def _encode_bases(columns: Columns, compression: Compression) -> Blob:
     """The smaller of BAM's four bits, whose repeats zstd finds in deep data, and two bits."""
     plain = _blob("bases", "bytes", columns.bases, 1, columns, compression)
-    assert columns.bases is not None and columns.seq_len is not None
+    assert columns.bases is not None
+    assert columns.seq_len is not None
     packed_bytes, exceptions, padded = kernels.measure_bases(columns.bases, columns.seq_len)
     if padded or 5 * exceptions > packed_bytes:
         return plain
@@ -152,9 +158,7 @@ class Directory:
     def encode(self) -> bytes:
         names = b"".join(bytes((len(name.encode()),)) + name.encode() for name in self.columns)
         counts = _COUNTS.pack(len(self.columns), self.groups.size, self.extents.size, self.blobs.size)
-        return b"".join(
-            (counts, names, self.groups.tobytes(), self.extents.tobytes(), self.blobs.tobytes())
-        )
+        return b"".join((counts, names, self.groups.tobytes(), self.extents.tobytes(), self.blobs.tobytes()))
 
     def offsets(self, head_bytes: int) -> Array:
         """Byte offset of every blob, and the chunk's size last (int64)."""

@@ -16,12 +16,12 @@ import numpy as np
 import zstandard
 
 from .. import kernels
-from ..errors import CorruptDataError
 from ..columns import Array, Columns, Layouts, Strings, as_bytes
+from ..errors import CorruptDataError
 from . import spec
 
 RAW, ZSTD, CONSTANT = 0, 1, 2
-_MAX_FRAMES = 64
+_MAX_FRAMES = 128
 _local = threading.local()
 
 
@@ -39,13 +39,11 @@ class Compression:
     method: str = "zstd"
     level: int = 1
 
-    def compress(self, data: bytes | Array) -> bytes:
-        if self.method == "none":
-            return bytes(data)
+    def compress(self, data: Array) -> bytes:
         made: dict[int, zstandard.ZstdCompressor] = _local.__dict__.setdefault("compressors", {})
         if self.level not in made:
             made[self.level] = zstandard.ZstdCompressor(level=self.level)
-        return made[self.level].compress(np.ascontiguousarray(data) if isinstance(data, np.ndarray) else data)
+        return made[self.level].compress(data.data)
 
 
 def _varint(value: int) -> bytes:
@@ -98,7 +96,8 @@ def unpack_frames(blob: bytes | memoryview, limit_bytes: int) -> list[Array]:
         memory is reserved for it.
     """
     data = memoryview(blob)
-    at, out = 0, []
+    out: list[Array] = []
+    at = 0
     while at < len(data):
         method = data[at]
         n, at = _read_varint(data, at + 1)
@@ -240,17 +239,23 @@ class Bytes:
         return streams[0]
 
 
+def _lengths(columns: Columns) -> Array:
+    if columns.seq_len is None:
+        raise corrupt("the column of sequence lengths is missing")
+    return columns.seq_len
+
+
 class Bases2:
     """A, C, G, T in two bits; the others as gap from the exception before and 4-bit code."""
 
     def encode(self, value: Array, width: int, columns: Columns) -> list[Array]:
-        packed, gaps, codes = kernels.pack_bases(value, columns.seq_len)
+        packed, gaps, codes = kernels.pack_bases(value, _lengths(columns))
         return [packed, *_to_planes(gaps, 4), codes]
 
     def decode(self, streams: list[Array], width: int, columns: Columns) -> Array:
         _expect(streams, 6)
         gaps = _from_planes(streams[1:5], "<u4")
-        return kernels.unpack_bases(streams[0], gaps, streams[5], columns.seq_len)
+        return kernels.unpack_bases(streams[0], gaps, streams[5], _lengths(columns))
 
 
 class StringsCodec:
@@ -296,6 +301,44 @@ class Dictionary:
         return int((codes == 255).sum()) * 2 <= codes.size
 
 
+class Names:
+    """Fields between separators, each apart; names of another shape than the first as they are.
+
+    Streams: separators, which fields are text, which names are regular, texts of each field; the
+    texts as ``strings``; the rest as ``strings``; per field its values: 1 plane of a text's
+    number, 4 planes of a number.
+    """
+
+    def encode(self, value: Strings, width: int, columns: Columns) -> list[Array]:
+        fields = kernels.split_names(value)
+        strings = StringsCodec()
+        streams = [fields.separators, fields.is_text, fields.regular, fields.n_texts]
+        streams += [*strings.encode(fields.texts, 1, columns), *strings.encode(fields.rest, 1, columns)]
+        for text, values in zip(fields.is_text.tolist(), fields.values, strict=True):
+            streams += _to_planes(values, 4)[: 1 if text else 4]
+        return streams
+
+    def decode(self, streams: list[Array], width: int, columns: Columns) -> Strings:
+        if len(streams) < 14:
+            raise corrupt("a frame of the names is missing")
+        separators, is_text, regular, n_texts = streams[:4]
+        strings = StringsCodec()
+        texts, rest = (strings.decode(streams[i : i + 5], 1, columns) for i in (4, 9))
+        sizes = [1 if text else 4 for text in is_text.tolist()]
+        _expect(streams, 14 + sum(sizes))
+        values, at = [], 14
+        for size in sizes:
+            planes = streams[at : at + size]
+            values.append(_from_planes(planes, "<u4") if size == 4 else planes[0].astype(np.uint32))
+            at += size
+        if len({row.size for row in values}) > 1:
+            raise corrupt("fields of names have different lengths")
+        table = np.stack(values) if values else np.empty((0, 0), np.uint32)
+        return kernels.join_names(
+            kernels.NameFields(separators, is_text, regular, table, n_texts, texts, rest)
+        )
+
+
 class LayoutsCodec:
     """Streams: keys of each layout (planes of uint16), all keys (planes), each record's layout."""
 
@@ -323,6 +366,7 @@ _PLAIN: dict[str, Codec] = {
     "bases2": Bases2(),
     "strings": StringsCodec(),
     "dictionary": Dictionary(),
+    "names": Names(),
     "layouts": LayoutsCodec(),
 }
 CODEC_ID = {name: number for number, name in spec.CODECS.items()}

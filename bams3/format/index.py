@@ -302,7 +302,7 @@ def parse_directories(data: bytes, rows: Array) -> list[chunk.Directory]:
     stream = _one_frame(data)
     if int(rows["directory_bytes"].sum(dtype=np.uint64)) != stream.size:
         raise corrupt_index("the index's directories do not add up")
-    view, at, out = memoryview(stream), 0, []
+    view, at, out = memoryview(stream.tobytes()), 0, []
     for size in rows["directory_bytes"].tolist():
         out.append(chunk.parse_directory(view[at : at + size]))
         at += size

@@ -61,7 +61,7 @@ COLUMNS = (
     Column("mate_contig", "int32", False, ("difference",), ("contig",), "RNEXT as contig number"),
     Column("mate_pos", "int32", False, ("difference",), ("pos",), "0-based PNEXT, -1 if none"),
     Column("tlen", "int32", False, ("difference",), ("mate_pos", "pos"), "TLEN, unchanged"),
-    Column("name", "bytes", False, ("strings",), (), "QNAME without its NUL"),
+    Column("name", "bytes", False, ("names",), (), "QNAME without its NUL"),
     Column("bases", "uint8", False, ("bytes", "bases2"), ("seq_len",), "SEQ in BAM's 4-bit codes"),
     Column("quals", "uint8", False, ("bytes",), ("seq_len",), "QUAL as in BAM, 255 if absent"),
     Column("layout", "uint32", False, ("layouts",), (), "which ordered list of tags it has"),
@@ -69,7 +69,12 @@ COLUMNS = (
 
 #: One column per tag and type follows, named tag:NM:C, tag:RG:Z or, for arrays, tag:ML:BC.
 TAG_PREFIX = "tag:"
-TAG_CODECS = {"A": ("planes",), "Z": ("dictionary", "strings"), "H": ("dictionary", "strings"), "B": ("strings",)}
+TAG_CODECS = {
+    "A": ("planes",),
+    "Z": ("dictionary", "strings"),
+    "H": ("dictionary", "strings"),
+    "B": ("strings",),
+}
 
 CODECS = {
     1: "planes",
@@ -79,7 +84,8 @@ CODECS = {
     5: "bases2",
     6: "strings",
     7: "dictionary",
-    8: "layouts",
+    8: "names",
+    9: "layouts",
 }
 
 #: Totals of a contig in the index, uint64 each, in this order: samtools flagstat's categories for

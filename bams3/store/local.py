@@ -22,7 +22,8 @@ def _disk_errors(where: Path) -> Iterator[None]:
     except PermissionError as err:
         raise InputError(f"{where}: {err.strerror}", kind="no-permission") from err
     except OSError as err:
-        raise StoreError(f"{where}: {err.strerror}", kind="disk", hint="free space or repair it, then run again") from err
+        hint = "free space or repair it, then run again"
+        raise StoreError(f"{where}: {err.strerror}", kind="disk", hint=hint) from err
 
 
 class LocalStore:

@@ -1,0 +1,296 @@
+"""The stages of a conversion: inflate, cut, split into columns, encode, write, all overlapping.
+
+    batches of BGZF blocks -> inflated bytes -> row groups -> encoded row groups -> chunks -> index
+
+Each arrow is an ``ordered_map`` over one pool of threads, with a bounded number of items under
+way, so memory does not grow with the file and the store's bytes do not depend on the threads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import kernels
+from .bam import BamHeader, BgzfBatch, InflatedBatch, inflate
+from .columns import Array
+from .cutting import Cutter, Layout, RowGroup, halves, record_starts
+from .errors import Bams3Error, CorruptDataError
+from .format import chunk, index, spec
+from .format.codecs import Compression
+from .format.index import ChunkSummary
+from .pipeline import StageClock, ordered_map
+from .resume import ResumeLog, SpanDone
+from .store import Store
+from .verify import content_hash, summarise_chunk
+
+#: Measured on deep, sparse and long-read data: see tests/bench.
+_BASE_BYTES, _WORKER_BYTES = 200 << 20, 150 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """What decides a store's bytes, and how many threads make it."""
+
+    span_bp: int = spec.CHUNK_SPAN_BP
+    chunk_records: int = spec.CHUNK_RECORDS
+    compression: Compression = field(default_factory=Compression)
+    workers: int = 2
+
+    @staticmethod
+    def memory_bytes(workers: int) -> int:
+        """Resident memory that a conversion stays below, whatever the input's size."""
+        return _BASE_BYTES + workers * _WORKER_BYTES
+
+    @staticmethod
+    def workers_within(memory_bytes: int) -> int:
+        """The most threads that this memory allows."""
+        return (memory_bytes - _BASE_BYTES) // _WORKER_BYTES
+
+    def identity(self) -> dict[str, Any]:
+        """All of it that decides bytes."""
+        method, level = self.compression.method, self.compression.level
+        return {
+            "span_bp": self.span_bp,
+            "chunk_records": self.chunk_records,
+            "method": method,
+            "level": level,
+        }
+
+
+@dataclass
+class ConvertReport:
+    """What a conversion did."""
+
+    records: int = 0
+    chunks: int = 0
+    spans_encoded: int = 0
+    spans_resumed: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    stages: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+# ---- row groups to chunks ----
+
+
+class _Encoded(NamedTuple):
+    span: tuple[int, int]
+    offset: int
+    first_record: int
+    group: chunk.EncodedGroup
+    contigs: Array  # those that records and mates use
+    frames: dict[int, Array]
+
+
+class _PendingChunk(NamedTuple):
+    """Encoded row groups of a chunk, the k-th of its span; ``last`` if the span ends with it."""
+
+    k: int
+    groups: list[_Encoded]
+    last: bool
+
+
+class _Written(NamedTuple):
+    span: tuple[int, int]
+    offset: int
+    first_record: int
+    summary: ChunkSummary
+    last: bool
+
+
+def _chunks(groups: Iterable[_Encoded], chunk_records: int) -> Iterator[_PendingChunk]:
+    """Cut a stream of encoded row groups into chunks: at spans, and by records and bytes."""
+    mine: list[_Encoded] = []
+    k = records = size = 0
+    for group in groups:
+        if mine:
+            new_span = group.span != mine[0].span
+            full = records + group.group.records > chunk_records
+            if new_span or full or size + group.group.decoded_bytes > spec.CHUNK_BYTES:
+                yield _PendingChunk(k, mine, new_span)
+                mine, k, records, size = [], 0 if new_span else k + 1, 0, 0
+        mine.append(group)
+        records += group.group.records
+        size += group.group.decoded_bytes
+    if mine:
+        yield _PendingChunk(k, mine, True)
+
+
+class Converter:
+    """One conversion of one file into one store, up to its index.
+
+    Parameters
+    ----------
+    header, source
+        Of the input; ``source`` is its name in messages.
+    log
+        Notes of finished spans.
+    on_progress
+        Called with the compressed bytes of each batch that was read.
+    """
+
+    def __init__(
+        self,
+        header: BamHeader,
+        source: str,
+        store: Store,
+        options: ConvertOptions,
+        log: ResumeLog,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._header, self._source, self._store, self._options = header, source, store, options
+        self._log, self._on_progress = log, on_progress
+        self._layout = Layout.of(header, options.span_bp)
+        lines = header.text.decode("utf-8", "replace").split("\n")
+        self._read_groups = [line for line in lines if line.startswith("@RG")]
+        self._clock = StageClock("read", "inflate", "split", "encode", "write")
+        self.index = index.IndexWriter(len(header.contigs), self._layout.sections)
+        self.report = ConvertReport()
+        self.keys: set[str] = set()
+
+    def resume(self) -> SpanDone | None:
+        """Take the spans that an earlier try finished and whose chunks are whole; give the last."""
+        last = None
+        for number, span in enumerate(self._log.load()):
+            try:
+                summaries = [self._summary_of(span, row) for row in span.rows]
+            except Bams3Error:
+                break
+            for summary in summaries:
+                self._take(span.span, summary)
+            self.report.spans_resumed += 1
+            self._log.keep(number + 1)
+            last = span
+        return last
+
+    def _summary_of(self, span: SpanDone, row: tuple[int, ...]) -> ChunkSummary:
+        rows = np.array([row], index.CHUNK)
+        data = self._store.get(index.chunk_key(self._layout.place(span.span)[2], rows[0]))
+        return summarise_chunk(data, rows[0], self._layout.windows[span.span[0]])
+
+    def _take(self, span: tuple[int, int], summary: ChunkSummary) -> None:
+        self.index.add(span[0], summary)
+        self.keys.add(index.chunk_key(self._layout.place(span)[2], summary.row[0]))
+        self.report.records += int(summary.row["records"][0])
+        self.report.bytes_out += int(summary.row["bytes"][0])
+        self.report.chunks += 1
+
+    def run(
+        self, batches: Iterator[BgzfBatch], skip_bytes: int, first_record: int = 0, skip_records: int = 0
+    ) -> None:
+        """Convert what ``batches`` hold.
+
+        Parameters
+        ----------
+        skip_bytes
+            Inflated bytes before the first record.
+        first_record
+            Number of the first record that follows them.
+        skip_records
+            Number of the first record that is to be converted; those before are done.
+        """
+        workers = self._options.workers
+        cutter = Cutter(
+            self._layout, min(spec.GROUP_RECORDS, self._options.chunk_records), self._source, first_record
+        )
+        with ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool:
+            inflated = ordered_map(
+                pool, self._inflate, self._read(batches), 2 * workers + 4, self._clock, "inflate"
+            )
+            groups = (g for g in _row_groups(cutter, inflated, skip_bytes) if g.first_record >= skip_records)
+            encoded = ordered_map(pool, self._encode, groups, workers + 1, self._clock, "encode")
+            pending = _chunks((g for several in encoded for g in several), self._options.chunk_records)
+            for span in _spans(ordered_map(pool, self._write, pending, 2, self._clock, "write")):
+                self._finish_span(span)
+        self.report.stages = self._clock.report()
+
+    def _finish_span(self, written: list[_Written]) -> None:
+        for one in written:
+            self._take(one.span, one.summary)
+        self.report.spans_encoded += 1
+        rows = [one.summary.row[0].tolist() for one in written]
+        records = sum(int(one.summary.row["records"][0]) for one in written)
+        first = written[0]
+        self._log.add(SpanDone(first.span, first.offset, first.first_record, records, tuple(rows)))
+
+    # -- the stages --
+
+    def _read(self, batches: Iterator[BgzfBatch]) -> Iterator[BgzfBatch]:
+        while True:
+            with self._clock.working("read"):
+                batch = next(batches, None)
+            if batch is None:
+                return
+            self.report.bytes_in += len(batch.blocks)
+            self._on_progress(len(batch.blocks))
+            yield batch
+
+    def _inflate(self, batch: BgzfBatch) -> InflatedBatch:
+        with self._clock.working("inflate"):
+            return inflate(batch)
+
+    def _encode(self, group: RowGroup) -> list[_Encoded]:
+        """Usually one row group; more where it would need too many tag layouts."""
+        with self._clock.working("split"):
+            try:
+                columns = kernels.split(group.data, group.records)
+            except kernels.KernelError as err:
+                if err.code != kernels.ERR_TOO_MANY or group.records == 1:
+                    raise self._bad_group(group, err) from err
+                return [one for half in halves(group) for one in self._encode(half)]
+        with self._clock.working("encode"):
+            encoded = chunk.encode_group(columns, self._options.compression)
+            frames = index.group_depth(columns, encoded.extents, self._layout.windows[group.span[0]])
+            contigs = columns.contigs_used()
+        where = group.span, group.offset, group.first_record
+        return [_Encoded(*where, encoded, contigs, frames)]
+
+    def _bad_group(self, group: RowGroup, err: kernels.KernelError) -> CorruptDataError:
+        starts = record_starts(group)
+        number = group.first_record + int(np.searchsorted(starts, err.where))
+        return CorruptDataError(f"{self._source}: record {number:,}: {err}", kind=err.kind)
+
+    def _write(self, pending: _PendingChunk) -> _Written:
+        with self._clock.working("write"):
+            contig, start_bp, folder = self._layout.place(pending.groups[0].span)
+            groups = [one.group for one in pending.groups]
+            data, directory = chunk.build_chunk(groups, self._context(pending.groups))
+            encoded = directory.encode()
+            head_bytes = len(data) - int(directory.blobs["bytes"].sum(dtype=np.int64))
+            records = sum(group.records for group in groups)
+            fields = (contig, start_bp, pending.k, content_hash(data), len(data), head_bytes)
+            row = np.array([(*fields, len(encoded), records)], index.CHUNK)
+            self._store.put(index.chunk_key(folder, row[0]), data)
+            frames = index.add_frames(one.frames for one in pending.groups)
+            totals = np.concatenate([group.totals for group in groups])
+        first = pending.groups[0]
+        summary = ChunkSummary(row, encoded, directory.extents, totals, frames)
+        return _Written(first.span, first.offset, first.first_record, summary, pending.last)
+
+    def _context(self, groups: list[_Encoded]) -> dict[str, Any]:
+        used = np.unique(np.concatenate([group.contigs for group in groups]))
+        names, lengths = self._header.contigs.names, self._header.contigs.lengths
+        contigs = [[i, names[i], lengths[i]] for i in used.tolist()]
+        return {"contigs": contigs, "read_groups": self._read_groups}
+
+
+def _row_groups(cutter: Cutter, inflated: Iterable[InflatedBatch], skip_bytes: int) -> Iterator[RowGroup]:
+    for batch in inflated:
+        skip = min(skip_bytes, len(batch.data))
+        skip_bytes -= skip
+        yield from cutter.push(batch, skip)
+    yield from cutter.finish()
+
+
+def _spans(written: Iterable[_Written]) -> Iterator[list[_Written]]:
+    mine: list[_Written] = []
+    for one in written:
+        mine.append(one)
+        if one.last:
+            yield mine
+            mine = []

@@ -1,0 +1,242 @@
+"""Does a store give back what it was made from? Every file that samtools reads, against samtools.
+
+``python tests/conformance.py [FOLDER OF REAL DATA]`` prints a table; ``test_conformance.py`` asks the same.
+"""
+
+import contextlib
+import csv
+import gzip
+import io
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pysam
+from bam_bytes import decompressed, parted, place, records, with_bins
+from real_data import data_folder, is_there
+
+from bams3.cli import _run
+
+#: References of CRAM files in aln; those of the suites are named in conformance.tsv.
+ALN_REFERENCES = {"aln/E.coli.cram": "aln/E.coli.fa.gz"}
+REFERENCE_FOLDERS = ("conf/htslib", "conf/hts-specs/cram")
+
+#: Larger files and options that cut them into many chunks and row groups.
+CUT_FILES = (
+    "aln/NA12878_S1.chr20.10_10p1mb.bam",
+    "aln/NA12878.chr22.s.bam",
+    "aln/test.rna.paired_end.sorted.chr6.bam",
+    "aln/possorted_genome_bam.bam",
+    "aln/HG002-SRF.m84011_220902_175841_s1.GRCh38.bam",
+    "aln/longcontignames.bam",
+    "aln/cigar-64k.bam",
+    "aln/E.coli.cram",
+)
+CUTS = (
+    ("--chunk-size", "256K", "--chunk-records", "1000", "--workers", "3"),
+    ("--chunk-size", "8M", "--chunk-records", "777", "--compression", "none", "--workers", "1"),
+    ("--chunk-size", "300K", "--level", "3", "--workers", "3"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A file of the real data, its reference (both by their path in it), and options of convert."""
+
+    path: str
+    reference: str | None = None
+    options: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return " ".join((self.path, *self.options))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """``outcome``: equal, refused (``why`` is the error's kind) or wrong (``why`` says what differs)."""
+
+    case: Case
+    outcome: str
+    why: str = ""
+    records: int = 0
+    was_sorted: bool = True
+
+
+def cases(data: Path) -> list[Case]:
+    """Every alignment file of the suites that samtools reads, and every BAM and CRAM of aln."""
+    with (data / "conformance.tsv").open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    found = [
+        Case(row["file"], _reference(data, row["reference"]))
+        for row in rows
+        if row["kind"] == "aln" and row["samtools_1.24"] == "pass"
+    ]
+    names = sorted(f"aln/{path.name}" for path in (data / "aln").iterdir() if path.suffix in (".bam", ".cram"))
+    return found + [Case(name, ALN_REFERENCES.get(name)) for name in names]
+
+
+def cut_cases() -> list[Case]:
+    """Larger files, cut small."""
+    return [Case(path, ALN_REFERENCES.get(path), options) for path in CUT_FILES for options in CUTS]
+
+
+def _reference(data: Path, name: str) -> str | None:
+    if not name:
+        return None
+    return next(f"{folder}/{name}" for folder in REFERENCE_FOLDERS if (data / folder / name).is_file())
+
+
+@cache
+def _reference_copy(path: Path) -> Path:
+    """A reference where its index may be made beside it, decompressed; once a process."""
+    folder = Path(tempfile.mkdtemp(prefix="bams3-reference-"))
+    copy = folder / path.name.removesuffix(".gz")
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rb") as source, copy.open("wb") as target:
+        shutil.copyfileobj(source, target)
+    pysam.faidx(str(copy))
+    return copy
+
+
+def samtools(command: str, *options: str | Path) -> None:
+    """Run samtools 1.24 in this process."""
+    getattr(pysam.samtools, command)("--no-PG", *map(str, options), catch_stdout=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What must come out: the SAM, and header and records of the BAM, bins recomputed."""
+
+    source: Path
+    sam: bytes
+    header: bytes
+    records: bytes
+    n_records: int
+    was_sorted: bool
+
+
+def expected_of(path: Path, reference: Path | None, folder: Path) -> Expected:
+    """What samtools makes of a file, sorted if it is not; PysamError if BAM cannot hold it."""
+    options = ["-T", reference] if reference else []
+    bam, was_sorted = _as_bam(path, options, folder), True
+    header, data = parted(bam)
+    places = [place(record) for record in records(data)]
+    if places != sorted(places):
+        was_sorted = False
+        form = "sam" if path.suffix == ".sam" else "bam"
+        ordered = folder / f"sorted.{form}"
+        samtools("sort", "-O", form, "-o", ordered, *(["--reference", reference] if reference else []), path)
+        path, options = ordered, []
+        header, data = parted(_as_bam(path, options, folder))
+    text = folder / "expected.sam"
+    samtools("view", "-h", *options, "-o", text, path)
+    return Expected(path, text.read_bytes(), header, with_bins(data), len(places), was_sorted)
+
+
+def _as_bam(path: Path, options: list[str | Path], folder: Path) -> bytes:
+    """Decompressed BAM: the file's own where it is one, for SAM and CRAM what samtools makes of them."""
+    with path.open("rb") as file:
+        is_bam = file.read(4) == b"\x1f\x8b\x08\x04" and path.suffix == ".bam"
+    if is_bam:
+        return decompressed(path)
+    bam = folder / "expected.bam"
+    samtools("view", "-u", *options, "-o", bam, path)
+    return decompressed(bam)
+
+
+def check(case: Case, data: Path, folder: Path) -> Result:
+    """Convert, verify and export a file, and compare with samtools."""
+    reference = _reference_copy(data / case.reference) if case.reference else None
+    given = ["--reference", str(reference)] if reference else []
+    try:
+        expected = expected_of(data / case.path, reference, folder)
+    except pysam.SamtoolsError as err:
+        kind = "position-too-long" if "Positional data is too large" in str(err) else "samtools"
+        return _refused(case, _bams3("convert", data / case.path, folder / "s.bams3", *given), kind)
+    store, options = folder / "s.bams3", (*given, *(case.options or ("--workers", "1")))
+    for arguments in (
+        ("convert", expected.source, store, "--quiet", *options),
+        ("verify", store, "--quiet", "--threads", "1"),
+        ("export", store, folder / "out.sam", "--quiet"),
+        ("export", store, folder / "out.bam", "--quiet", "--no-index", "--level", "1"),
+    ):
+        if words := _bams3(*arguments):
+            return Result(case, "wrong", f"{arguments[0]}: {words}")
+    differs = _difference(expected, folder / "out.sam", folder / "out.bam")
+    outcome = "wrong" if differs else "equal"
+    return Result(case, outcome, differs, expected.n_records, expected.was_sorted)
+
+
+def _bams3(*arguments: str | Path) -> str:
+    """Run a command in this process; what it said if it failed, else nothing."""
+    words = io.StringIO()
+    with contextlib.redirect_stderr(words), contextlib.redirect_stdout(io.StringIO()):
+        code = _run([str(argument) for argument in arguments])
+    return f"exit code {code}: {words.getvalue().strip()}" if code else ""
+
+
+def _refused(case: Case, words: str, kind: str) -> Result:
+    """The result for a file that BAM cannot hold: it must be refused by name."""
+    found = re.search(r"\[([\w-]+)\]", words)
+    if words.startswith("exit code 2:") and found and found[1] == kind:
+        return Result(case, "refused", kind)
+    return Result(case, "wrong", f"should be refused as {kind}: {words or 'it was not'}")
+
+
+def _difference(expected: Expected, sam: Path, bam: Path) -> str:
+    if sam.read_bytes() != expected.sam:
+        return "SAM differs"
+    header, data = parted(decompressed(bam))
+    if header != expected.header:
+        return "BAM header differs"
+    return "" if data == expected.records else "BAM records differ"
+
+
+def check_in_a_folder_of_its_own(case: Case, data: Path) -> Result:
+    """The same, for a process pool."""
+    with tempfile.TemporaryDirectory(prefix="bams3-conformance-") as folder:
+        return check(case, data, Path(folder))
+
+
+def table(results: list[Result]) -> str:
+    """The results by suite and format, and each file that is refused or wrong."""
+    groups: dict[str, Counter[str]] = {}
+    for result in results:
+        path = Path(result.case.path)
+        suite = "/".join(path.parts[: 2 if path.parts[0] == "conf" else 1])
+        cut = ", cut small" if result.case.options else ""
+        row = groups.setdefault(f"{suite} {path.suffix[1:].upper()}{cut}", Counter())
+        row.update([result.outcome, "tried"] + ([] if result.was_sorted else ["sorted first"]))
+        row["records"] += result.records
+    columns = ("tried", "sorted first", "equal", "wrong", "refused", "records")
+    rows = [(name, *(row[column] for column in columns)) for name, row in sorted(groups.items())]
+    rows.append(("all", *(sum(row[i] for row in rows) for i in range(1, len(columns) + 1))))
+    lines = ["| files | tried | sorted first | equal | not equal | refused | records |", "|---" * 7 + "|"]
+    lines += ["| " + " | ".join(f"{cell:,}" if i else cell for i, cell in enumerate(row)) + " |" for row in rows]
+    lines += [f"{r.outcome}: {r.case}: {r.why}" for r in results if r.outcome != "equal"]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    """Print the table; exit code 1 if a file is not equal."""
+    data = Path(sys.argv[1]) if len(sys.argv) > 1 else data_folder()
+    if not is_there(data):
+        print(f"no real data in {data}", file=sys.stderr)
+        return 2
+    os.environ["REF_PATH"] = "/nonexistent"  # htslib must not look for references on the network
+    todo = cases(data) + cut_cases()
+    with ProcessPoolExecutor() as pool:
+        results = list(pool.map(check_in_a_folder_of_its_own, todo, [data] * len(todo), chunksize=4))
+    print(table(results))
+    return int(any(result.outcome == "wrong" for result in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
