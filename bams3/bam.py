@@ -32,6 +32,7 @@ _BLOCK_HEADER = _GZIP_MAGIC + b"\0\0\0\0\0\xff" + _USUAL_EXTRA
 _HEADER_BYTES = 18
 _TRAILER_BYTES = 8
 _EMPTY_BLOCK_BYTES = 28
+_BATCH_BLOCKS = 64  # 4 MB inflated at most, however well a file is compressed
 _UINT16, _INT32, _UINT32, _TRAILER = (struct.Struct(f"<{code}") for code in ("H", "i", "I", "II"))
 _SMALLEST_CONTIG_BYTES = 9
 
@@ -188,7 +189,7 @@ def read_batches(
     file
         Anything with ``read``: a file, a pipe, standard input. It is read from where it stands, never seeked.
     batch_bytes
-        Compressed bytes of a batch, at most, but for one block; the default is about 3.7 MB decompressed.
+        Compressed bytes of a batch, at most, but for one block; it has at most 64 blocks, 4 MB decompressed.
     start_offset
         Byte offset in the whole file at which ``file`` stands; must be the start of a block.
     source
@@ -212,8 +213,11 @@ def read_batches(
             break
         data = tail + fresh
         starts, used = _walk(data, offset, start_offset, source)
-        if used:
-            yield BgzfBatch(source, offset, data[:used], starts)
+        for first in range(0, len(starts), _BATCH_BLOCKS):
+            mine = starts[first : first + _BATCH_BLOCKS]
+            end = starts[first + _BATCH_BLOCKS] if first + _BATCH_BLOCKS < len(starts) else used
+            blocks = data[mine[0] : end]
+            yield BgzfBatch(source, offset + mine[0], blocks, [start - mine[0] for start in mine])
         tail, offset = data[used:], offset + used
     if tail:
         raise _ended_inside_block(tail, offset, start_offset, source)

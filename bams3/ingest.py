@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from .bam import BamHeader, BgzfBatch, inflate, parse_header, read_batches
-from .converter import Converter, ConvertOptions, ConvertReport
+from .converter import Converter, ConvertOptions, ConvertReport, memory_bytes, workers_within
 from .errors import CorruptDataError, InputError
-from .format import chunk, manifest, spec
+from .format import chunk, index, manifest, spec
 from .resume import ResumeLog, identity_hash
 from .store import Store
 from .verify import content_hash
@@ -20,7 +20,7 @@ from .verify import content_hash
 #: What a header may be at most: a length field that lies must not fill the memory.
 _MAX_HEADER_BYTES = 256 << 20
 
-__all__ = ["ConvertOptions", "ConvertReport", "Source", "convert"]
+__all__ = ["ConvertOptions", "ConvertReport", "Source", "convert", "memory_bytes", "workers_within"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,15 @@ class Source:
         What tells this input from others; None where that cannot be known, so nothing is resumed.
     seekable
         Whether ``file`` may be read from any block on.
+    through_htslib
+        Whether a process of htslib makes these blocks of something else.
     """
 
     name: str
     file: BinaryIO
     identity: dict[str, Any] | None
     seekable: bool
+    through_htslib: bool = False
 
 
 def convert(
@@ -67,7 +70,10 @@ def convert(
         StoreError where the store fails. The store then is as it was, but for notes to resume from.
     """
     header, batches, skip_bytes = _read_header(source, on_warning)
-    stale = {key for key in store.list() if key not in (spec.MANIFEST_KEY, spec.PROVENANCE_KEY)}
+    stale = {key for key in store.list() if index.is_store_key(key)} - {
+        spec.MANIFEST_KEY,
+        spec.PROVENANCE_KEY,
+    }
     identity = None
     if source.identity is not None:
         text = hashlib.sha256(header.encode()).hexdigest()

@@ -3,6 +3,8 @@
 import struct
 import zlib
 
+from bam_bytes import bin_of
+
 EOF_BLOCK = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 OPS = "MIDNSHP=X"
 CODES = "=ACMGRSVTWYHKDBN"
@@ -40,15 +42,6 @@ def reference_length(cigar):
     return sum(word >> 4 for word in words if word & 15 < 9 and OPS[word & 15] in CONSUMES_REFERENCE)
 
 
-def bin_of(begin, end):
-    """BAI bin of [begin, end), SAMv1 section 5.3, modulo 2**16 as BAM stores it."""
-    end -= 1
-    for shift, first in ((14, 4681), (17, 585), (20, 73), (23, 9), (26, 1)):
-        if begin >> shift == end >> shift:
-            return (first + (begin >> shift)) & 0xFFFF
-    return 0
-
-
 def record(
     name=b"r1",
     *,
@@ -82,7 +75,7 @@ def record(
     end = pos + (1 if flag & 4 or covered == 0 else covered)
     fixed = struct.pack(
         "<iiBBHHHIiii",
-        *(contig, pos, lies.get("name_bytes", len(full_name)), mapq, lies.get("bin", bin_of(pos, end))),
+        *(contig, pos, lies.get("name_bytes", len(full_name)), mapq, lies.get("bin", bin_of(pos, end) & 0xFFFF)),
         *(lies.get("n_cigar", len(operations) // 4), flag, lies.get("seq_len", len(codes))),
         *(mate_contig, mate_pos, tlen),
     )

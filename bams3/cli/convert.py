@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import resource
@@ -16,9 +17,9 @@ import click
 
 from .. import __version__
 from ..errors import InputError
-from ..format import spec
+from ..format import index, spec
 from ..format.codecs import Compression
-from ..ingest import ConvertOptions, ConvertReport, Source, convert
+from ..ingest import ConvertOptions, ConvertReport, Source, convert, memory_bytes, workers_within
 from ..progress import Progress
 from ..query import store_at
 from ..regions import parse_bp, parse_bytes
@@ -74,18 +75,18 @@ def command(
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     started_s = time.perf_counter()
     span_bp = _chunk_span(chunk_size)
-    n_workers = _workers(workers, max_memory)
+    n_threads = _threads(workers)
     store = store_at(output)
     replaces = _manifest_to_replace(store, force)
-    options = ConvertOptions(span_bp, chunk_records, Compression(compression, level), n_workers)
     with (
-        _open(source, reference, n_workers) as (opened, size_bytes),
+        _open(source, reference, n_threads) as (opened, size_bytes),
         Progress(size_bytes, "bytes", "convert", enabled=not quiet) as progress,
     ):
+        fitting = _threads_within(max_memory, n_threads, opened.through_htslib)
         report = convert(
             opened,
             store,
-            options,
+            ConvertOptions(span_bp, chunk_records, Compression(compression, level), fitting),
             replaces=replaces,
             provenance=_provenance(source),
             on_progress=progress.advance,
@@ -101,23 +102,28 @@ def _chunk_span(text: str) -> int:
     return span_bp
 
 
-def _workers(text: str, max_memory: str | None) -> int:
-    """Threads asked for, or as many as the memory allows."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if text != "auto" and not (text.isdigit() and 1 <= int(text) <= 1024):
-        raise InputError(f"--workers {text}: auto, or a number from 1 on", kind="bad-workers")
-    workers = cores if text == "auto" else int(text)
+def _threads(text: str) -> int:
+    """Threads asked for; ``auto`` is one for each core that this process may use."""
+    if text == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not (text.isdecimal() and 1 <= int(text) <= 1024):
+        raise InputError(f"--workers {text}: auto, or a number from 1 to 1024", kind="bad-workers")
+    return int(text)
+
+
+def _threads_within(max_memory: str | None, threads: int, through_htslib: bool) -> int:
+    """No more threads than the memory allows."""
     if max_memory is None:
-        return workers
-    fitting = ConvertOptions.workers_within(parse_bytes(max_memory))
+        return threads
+    fitting = workers_within(parse_bytes(max_memory), through_htslib)
     if fitting < 1:
-        smallest = -(-ConvertOptions.memory_bytes(1) >> 20)
+        smallest = -(-memory_bytes(1, through_htslib) >> 20)
         raise InputError(
             f"--max-memory {max_memory} is too small",
             kind="too-little-memory",
             hint=f"the smallest that works is {smallest}M",
         )
-    return min(workers, fitting)
+    return min(threads, fitting)
 
 
 def _manifest_to_replace(store: Store, force: bool) -> bytes | None:
@@ -128,8 +134,7 @@ def _manifest_to_replace(store: Store, force: bool) -> bytes | None:
                 f"{store.name} is there already", kind="output-exists", hint="replace it with --force"
             )
         return store.get(spec.MANIFEST_KEY)
-    ours = (spec.DATA_PREFIX, spec.RESUME_PREFIX, "_header-", "_index-", spec.PROVENANCE_KEY, ".")
-    foreign = next((key for key in store.list() if not key.startswith(ours)), None)
+    foreign = next((key for key in store.list() if not index.is_store_key(key)), None)
     if foreign is not None or Path(store.name).is_file():
         raise InputError(
             f"{store.name} holds something else" + (f": {foreign}" if foreign else ""),
@@ -140,37 +145,31 @@ def _manifest_to_replace(store: Store, force: bool) -> bytes | None:
 
 
 @contextlib.contextmanager
-def _open(path: str, reference: Path | None, threads: int) -> Iterator[tuple[Source, int | None]]:
-    """The input as BGZF blocks: a BAM as it is, all else through htslib."""
-    if path == "-":
-        with _open_stream(sys.stdin.buffer, reference, threads) as source:
-            yield source, None
-        return
-    from ..sam import detect, open_as_bam
+def _open(name: str, reference: Path | None, threads: int) -> Iterator[tuple[Source, int | None]]:
+    """The input as BGZF blocks, and its size: a BAM as it is, all else through htslib."""
+    from ..sam import detect, open_as_bam, sniff
 
-    if "://" in path:
-        raise InputError(
-            f"{path}: this version reads local files only", kind="no-s3", hint="give a path, or - for stdin"
-        )
-    form, stat = detect(Path(path)), Path(path).stat()
-    identity: dict[str, Any] = {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    if form == "bam":
-        with Path(path).open("rb", buffering=0) as file:
-            yield Source(path, file, identity, True), stat.st_size
-    else:
-        with open_as_bam(Path(path), reference=reference, threads=threads, on_warning=warn) as stream:
-            yield Source(path, stream, identity, False), None
-
-
-@contextlib.contextmanager
-def _open_stream(file: Any, reference: Path | None, threads: int) -> Iterator[Source]:
-    from ..sam import open_as_bam, sniff
-
-    if sniff(file.peek(1 << 16), "stdin") == "bam":
-        yield Source("stdin", file, None, False)
-        return
-    with open_as_bam(file, reference=reference, threads=threads, on_warning=warn) as stream:
-        yield Source("stdin", stream, None, False)
+    path = Path(name)
+    with contextlib.ExitStack() as stack:
+        if name == "-" or path.is_fifo():
+            stream = sys.stdin.buffer if name == "-" else stack.enter_context(path.open("rb"))
+            assert isinstance(stream, io.BufferedReader)
+            form, identity, size_bytes = sniff(stream.peek(1 << 16), name), None, None
+        elif "://" in name:
+            raise InputError(f"{name}: this version reads local files only", kind="no-s3", hint="give a path")
+        else:
+            form, size_bytes = detect(path), path.stat().st_size
+            identity = {"size_bytes": size_bytes, "mtime_ns": path.stat().st_mtime_ns}
+            stream = None
+        if form == "bam":
+            file = stream or stack.enter_context(path.open("rb", buffering=0))
+            yield Source(name, file, identity, seekable=stream is None), size_bytes
+        else:
+            given = stream or path
+            bam = stack.enter_context(
+                open_as_bam(given, reference=reference, threads=threads, on_warning=warn)
+            )
+            yield Source(name, bam, identity, seekable=False, through_htslib=True), None
 
 
 def _provenance(source: str) -> dict[str, Any]:

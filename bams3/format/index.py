@@ -9,6 +9,7 @@ together are no longer than one span; the unplaced reads are the last section.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -101,6 +102,20 @@ def chunk_key(folder: str, row: Any) -> str:
     """Object key of a chunk from its row of the index."""
     name = f"{int(row['start']):010d}.{int(row['k'])}-{int(row['hash']):08x}"
     return f"{spec.DATA_PREFIX}{folder}/{name}.chunk"
+
+
+_STORE_KEY = re.compile(
+    r"_metadata\.json|_provenance\.json|_header-[0-9a-f]{8}\.sam|_index-[0-9a-f]{8}\.bin"
+    r"|data/[^/]+/[0-9]{10,}\.[0-9]+-[0-9a-f]{8}\.chunk|_resume/[0-9a-f]{16}/[0-9]{8}\.json"
+)
+
+
+def is_store_key(key: str) -> bool:
+    """Whether a key is one that a conversion writes (or the aside of one): all else is the user's."""
+    folder, _, name = key.rpartition("/")
+    if name.startswith(".") and name.endswith(".partial"):
+        return folder.startswith(("data/", "_resume/")) or name.startswith("._")
+    return _STORE_KEY.fullmatch(key) is not None
 
 
 # ---- depth ----

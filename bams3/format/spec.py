@@ -19,7 +19,7 @@ GROUP_RECORDS = 50_000
 GROUP_BYTES = 24 << 20
 #: A chunk ends at this many records (an option) or decoded bytes.
 CHUNK_RECORDS = 1_000_000
-CHUNK_BYTES = 256 << 20
+CHUNK_BYTES = 128 << 20
 CHUNK_SPAN_BP = 1_000_000
 MIN_CHUNK_SPAN_BP, MAX_CHUNK_SPAN_BP = 256_000, 8_000_000
 

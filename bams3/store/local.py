@@ -111,6 +111,6 @@ class LocalStore:
         found = []
         for folder, _, files in os.walk(self._root):
             base = Path(folder).relative_to(self._root)
-            keys = ((base / file).as_posix() for file in files if not file.endswith(".partial"))
+            keys = ((base / file).as_posix() for file in files)
             found += [key for key in keys if key.startswith(prefix)]
         yield from sorted(found)
