@@ -60,8 +60,8 @@ def record(
 ):
     """Bytes of a record, block_size first.
 
-    ``lies`` replace what is declared: ``block_size``, ``name_bytes``, ``n_cigar``, ``seq_len``, ``bin``; and ``nul``
-    (default ``b"\\0"``) is what ends the name.
+    ``lies`` replace what is declared: ``block_size``, ``name_bytes``, ``n_cigar``, ``seq_len``, ``bin``; ``nul``
+    is what ends the name, ``padding`` the last four bits of an odd sequence.
     """
     operations = cigar if isinstance(cigar, bytes) else cigar_bytes(cigar)
     codes = [CODES.index(base) for base in seq] if isinstance(seq, str) else list(seq)
@@ -72,10 +72,10 @@ def record(
     covered = reference_length(operations)
     if not flag & 4 and contig >= 0 and pos >= 0 and any(one[:4] in (b"CGBI", b"CGBi") for one in tags):
         covered = reference_length(long_cigar_of(operations, len(codes), tags))
-    end = pos + (1 if flag & 4 or covered == 0 else covered)
+    place = bin_of(pos, pos + (1 if flag & 4 or covered == 0 else covered)) & 0xFFFF
     fixed = struct.pack(
         "<iiBBHHHIiii",
-        *(contig, pos, lies.get("name_bytes", len(full_name)), mapq, lies.get("bin", bin_of(pos, end) & 0xFFFF)),
+        *(contig, pos, lies.get("name_bytes", len(full_name)), mapq, lies.get("bin", place)),
         *(lies.get("n_cigar", len(operations) // 4), flag, lies.get("seq_len", len(codes))),
         *(mate_contig, mate_pos, tlen),
     )

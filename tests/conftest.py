@@ -1,11 +1,11 @@
 """What every test may use: the real data beside the checkout, and a skip that CI does not overlook."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from real_data import data_folder, is_there
 
 # Tests run beside each other on shared machines: an example's wall time says nothing there.
 settings.register_profile("bams3", deadline=None)
@@ -13,10 +13,10 @@ settings.load_profile("bams3")
 
 
 @pytest.fixture(scope="session")
-def shared_data(pytestconfig: pytest.Config) -> Path:
+def shared_data() -> Path:
     """Folder of real data: ``BAMS3_TEST_DATA``, or ``../shared/data`` beside the checkout."""
-    folder = Path(os.environ.get("BAMS3_TEST_DATA") or pytestconfig.rootpath.parent / "shared" / "data")
-    if not (folder / "MANIFEST.md").is_file():
+    folder = data_folder()
+    if not is_there(folder):
         pytest.skip(f"no real data in {folder}; BAMS3_TEST_DATA names another folder")
     return folder
 

@@ -14,7 +14,9 @@ TAG_NAMES = st.sampled_from(["NM", "RG", "XA", "CG", "ML", "a1", "\xff\xfe"])
 def numbers(kind):
     """Values that a type of ``struct`` holds, as they are stored."""
     width = struct.calcsize("<" + FORMATS[kind])
-    return st.binary(min_size=width, max_size=width).map(lambda raw: struct.unpack("<" + FORMATS[kind], raw)[0])
+    return st.binary(min_size=width, max_size=width).map(
+        lambda raw: struct.unpack("<" + FORMATS[kind], raw)[0]
+    )
 
 
 @st.composite
@@ -30,7 +32,11 @@ def tags(draw):
         return head + struct.pack("<I", len(raw) // struct.calcsize("<" + FORMATS[item])) + raw
     if kind == "A":
         return tag(name, kind, bytes([draw(BYTE)]))
-    return name.encode("latin-1") + kind.encode() + draw(st.binary(min_size=8, max_size=8))[: struct.calcsize("<" + FORMATS[kind])]
+    return (
+        name.encode("latin-1")
+        + kind.encode()
+        + draw(st.binary(min_size=8, max_size=8))[: struct.calcsize("<" + FORMATS[kind])]
+    )
 
 
 @st.composite

@@ -48,10 +48,10 @@ def same(a, b):
     if isinstance(a, dict):
         return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
     if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(map(same, a, b))
+        return isinstance(b, tuple | list) and len(a) == len(b) and all(map(same, a, b))
     if hasattr(a, "__slots__"):
         return all(same(getattr(a, name), getattr(b, name)) for name in a.__slots__)
-    return type(a) is type(b) and np.array_equal(a, b)
+    return getattr(a, "dtype", int) == getattr(b, "dtype", int) and np.array_equal(a, b)
 
 
 def in_order(several):
@@ -67,7 +67,7 @@ def groups_of(k, data, max_records=3, max_bytes=400):
     scanner, at, out = k.Scanner(SECTIONS, SPANS, max_records, max_bytes), 0, []
     while True:
         at, stop = scanner.scan(data, at)
-        out.append((scanner.span, scanner.records, at, stop))
+        out.append((scanner.span if scanner.records else (), scanner.records, at, stop))
         if stop == k.Scanner.NEED_MORE:
             return out
         scanner.begin_group()
@@ -79,7 +79,9 @@ def columns_of(*several):
 
 
 LONG = tag("CG", "BI", struct.unpack("<70000I", cigar_bytes("1M1I" * 35_000)))
-A_LONG_ONE = record(cigar="70000S35000N", seq=[1] * 70_000, tags=[tag("NM", "C", 3), LONG, tag("ZZ", "Z", b"x")])
+A_LONG_ONE = record(
+    cigar="70000S35000N", seq=[1] * 70_000, tags=[tag("NM", "C", 3), LONG, tag("ZZ", "Z", b"x")]
+)
 
 
 @pytest.mark.parametrize("k", [twins, kernels], ids=["twin", "native"])
@@ -154,7 +156,7 @@ class TestBoth:
             (record(cigar="3M"), MISMATCH),
             (record(cigar="4M1I"), MISMATCH),
             (record(cigar="4S2N", tags=[tag("CG", "BI", [5 << 4, 2])]), MISMATCH),
-            (record(cigar="4M" + "268435455N" * 8), TOO_LONG),
+            (record(cigar="4M" + "268435455N" * 9), TOO_LONG),
             (record(tags=[b"NMC"]), BAD_TAG),
             (record(tags=[b"N"]), BAD_TAG),
             (record(tags=[b"NMi\0\0\0"]), BAD_TAG),
@@ -178,7 +180,9 @@ class TestBoth:
         for fine in (record(cigar="9M", flag=4), record(cigar="9M", seq=""), record(cigar="*")):
             assert bytes(k.join(k.split(fine, 1))) == fine
 
-    @pytest.mark.parametrize("name", [*INT_COLUMNS, "cigar", "name", "bases", "quals", "NM:C", "RG:Z", "ML:BS"])
+    @pytest.mark.parametrize(
+        "name", [*INT_COLUMNS, "cigar", "name", "bases", "quals", "NM:C", "RG:Z", "ML:BS"]
+    )
     @pytest.mark.parametrize("how", ["shorter", "longer"])
     def test_a_column_of_another_length_is_refused(self, k, name, how):
         optional = [tag("NM", "C", 1), tag("RG", "Z", b"ab"), tag("ML", "BS", [1, 2])]
@@ -203,7 +207,9 @@ class TestBoth:
             values.lengths[index] = new
             assert isinstance(outcome(k.join, c), int) or name in c.tags
 
-    @pytest.mark.parametrize("keys", [["XXZ"], ["XXB"], ["XXBA"], ["XXBZ"], ["XX\0"], ["XXZ*"], ["XXc*"], ["XXBC", "XX?"]])
+    @pytest.mark.parametrize(
+        "keys", [["XXZ"], ["XXB"], ["XXBA"], ["XXBZ"], ["XX\0"], ["XXZ*"], ["XXc*"], ["XXBC", "XX?"]]
+    )
     def test_a_layout_of_unknown_types_is_refused(self, k, keys):
         c = columns_of(record(tags=[tag("XX", "C", 1)]))
         raw = [int.from_bytes(key.encode().ljust(4, b"\0"), "little") for key in keys]
@@ -235,10 +241,11 @@ class TestBoth:
     def test_a_scan_goes_on_when_more_bytes_come(self, k):
         data = record(pos=5) + record(pos=6)
         scanner = k.Scanner(SECTIONS, SPANS, 10, 1000)
+        at = 0
         for end in range(len(data)):
-            at, stop = scanner.scan(u8(data[:end]), 0 if end < len(record()) else len(record()))
-            assert (stop, at) == (0, 0 if end < len(record()) else len(record()))
-        assert scanner.scan(u8(data), len(record())) == (len(data), 0)
+            at, stop = scanner.scan(u8(data[:end]), at)
+            assert (at, stop) == (end // len(record()) * len(record()), k.Scanner.NEED_MORE)
+        assert scanner.scan(u8(data), at) == (len(data), k.Scanner.NEED_MORE)
         assert scanner.records == 2
 
     @pytest.mark.parametrize(
@@ -289,7 +296,9 @@ class TestBoth:
     )
     def test_overlaps_are_those_of_the_twin(self, k, several, contig, start, length):
         c = columns_of(*several)
-        assert same(k.overlap(c, contig, start, start + length), twins.overlap(c, contig, start, start + length))
+        assert same(
+            k.overlap(c, contig, start, start + length), twins.overlap(c, contig, start, start + length)
+        )
 
     def test_a_read_reaches_to_its_last_reference_base(self, k):
         c = columns_of(record(pos=100, cigar="2M3D2M"), record(pos=100, cigar="4S"), record(pos=100, flag=4))
@@ -353,7 +362,9 @@ class TestNative:
             raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
         n = len(several)
         assert same(outcome(groups_of, kernels, u8(raw)), outcome(groups_of, twins, u8(raw)))
-        assert same(outcome(kernels.split, bytes(raw), n), outcome(twins.split, bytes(raw), n))
+        native, plain = outcome(kernels.split, bytes(raw), n), outcome(twins.split, bytes(raw), n)
+        both_refuse = isinstance(native, int) and isinstance(plain, int)  # of two faults either may be named
+        assert both_refuse or same(native, plain)
 
     @given(several=st.lists(records(), min_size=1, max_size=4), data=st.data())
     def test_mutated_columns_fare_as_in_the_twin(self, several, data):
@@ -383,7 +394,9 @@ class TestNative:
             kernels.join(c)
 
     def test_more_tag_columns_than_there_is_room_for_are_refused(self):
-        names = [f"{a}{b}" for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef" for b in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg"]
+        names = [
+            f"{a}{b}" for a in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdef" for b in "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefg"
+        ]
         many = record(tags=[tag(name, "C", 1) for name in names])
         assert code_of(kernels.split, many, 1) == TOO_MANY
 

@@ -30,7 +30,6 @@ def cut(values):
     return [bytes(values.data[end - n : end]) for end, n in zip(ends, sizes, strict=True)]
 
 
-
 def split_planes(values, width):
     return np.array([list(bytes(values)[k::width]) for k in range(width)], np.uint8).reshape(width, -1)
 

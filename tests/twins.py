@@ -1,4 +1,4 @@
-"""The kernels over records once more, slow and plain, written from the SAM specification, not from the C code.
+"""The kernels over records once more, slow and plain, written from the SAM specification, not from the C.
 
 Same names and signatures as ``bams3.kernels``: one test class runs over both.
 """
@@ -8,7 +8,6 @@ import struct
 import numpy as np
 from bam_bytes import bin_of
 from bam_records import CONSUMES_QUERY, CONSUMES_REFERENCE, OPS
-
 from transform_twins import cut, strings, u8
 
 from bams3.columns import INT_COLUMNS, Columns, Layouts, Strings, tag_name
@@ -106,7 +105,7 @@ class Scanner:
     NEED_MORE, SPAN, FULL = 0, 1, 2
 
     def __init__(self, section, span_bp, max_records, max_bytes):
-        self.section, self.span_bp = list(section), list(span_bp)
+        self.section, self.span_bp = section.tolist(), span_bp.tolist()
         self.max_records, self.max_bytes = max_records, max_bytes
         self.last, self.span, self.records, self.bytes = None, None, 0, 0
 
@@ -201,7 +200,7 @@ class Values:
 
 def join(c, keep=None):
     n = c.n
-    if any(getattr(c, name).size != n for name in INT_COLUMNS) or keep is not None and keep.size != n:
+    if any(getattr(c, name).size != n for name in INT_COLUMNS) or (keep is not None and keep.size != n):
         raise KernelError(BAD_COLUMN)
     if not c.cigar.lengths.size == c.name.lengths.size == n:
         raise KernelError(BAD_COLUMN)
@@ -220,7 +219,7 @@ def _joined(c, i, plain, tags):
         raise KernelError(BAD_CODE)
     begin, end = c.layouts.start[c.layout[i] : c.layout[i] + 2]
     optional, moved = _joined_tags(c.layouts.keys[begin:end].tolist(), tags, cigar)
-    if len(name) > 254 or not moved and len(cigar) // 4 > 65_535:
+    if len(name) > 254 or (not moved and len(cigar) // 4 > 65_535):
         raise KernelError(BAD_COLUMN)
     covered = 0 if c.flag[i] & 4 else int(c.ref_len[i])
     place = bin_of(int(c.pos[i]), int(c.pos[i]) + (covered or 1)) & 0xFFFF
@@ -298,10 +297,11 @@ def summarise(c, max_runs):
 
 
 def overlap(c, contig, start_bp, end_bp):
-    keep = [
-        c.contig[i] == contig and (contig < 0 or (c.pos[i] < end_bp and _end(c, i) > start_bp)) for i in range(c.n)
-    ]
-    return np.array(keep, np.uint8), sum(keep)
+    def keeps(i):
+        return c.contig[i] == contig and (contig < 0 or (c.pos[i] < end_bp and _end(c, i) > start_bp))
+
+    keep = np.array([keeps(i) for i in range(c.n)], np.uint8)
+    return keep, int(keep.sum())
 
 
 def add_depth(c, first_contig, window_base, n_windows, first_window, sums):
@@ -321,7 +321,7 @@ def add_depth(c, first_contig, window_base, n_windows, first_window, sums):
 
 
 def subsample(names, seed, fraction):
-    """htslib's __ac_X31_hash_string and __ac_Wang_hash, as samtools view -s uses them."""
+    """What htslib calls __ac_X31_hash_string and __ac_Wang_hash, as samtools view -s uses them."""
     keep, mask = [], 0xFFFFFFFF
     for name in cut(names):
         key = 0

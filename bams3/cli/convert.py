@@ -149,12 +149,12 @@ def _open(name: str, reference: Path | None, threads: int) -> Iterator[tuple[Sou
     """The input as BGZF blocks, and its size: a BAM as it is, all else through htslib."""
     from ..sam import detect, open_as_bam, sniff
 
-    path = Path(name)
+    path, label = Path(name), "stdin" if name == "-" else name
     with contextlib.ExitStack() as stack:
         if name == "-" or path.is_fifo():
             stream = sys.stdin.buffer if name == "-" else stack.enter_context(path.open("rb"))
             assert isinstance(stream, io.BufferedReader)
-            form, identity, size_bytes = sniff(stream.peek(1 << 16), name), None, None
+            form, identity, size_bytes = sniff(stream.peek(1 << 16), label), None, None
         elif "://" in name:
             raise InputError(f"{name}: this version reads local files only", kind="no-s3", hint="give a path")
         else:
@@ -163,13 +163,13 @@ def _open(name: str, reference: Path | None, threads: int) -> Iterator[tuple[Sou
             stream = None
         if form == "bam":
             file = stream or stack.enter_context(path.open("rb", buffering=0))
-            yield Source(name, file, identity, seekable=stream is None), size_bytes
+            yield Source(label, file, identity, seekable=stream is None), size_bytes
         else:
             given = stream or path
             bam = stack.enter_context(
                 open_as_bam(given, reference=reference, threads=threads, on_warning=warn)
             )
-            yield Source(name, bam, identity, seekable=False, through_htslib=True), None
+            yield Source(label, bam, identity, seekable=False, through_htslib=True), None
 
 
 def _provenance(source: str) -> dict[str, Any]:
