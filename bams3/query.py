@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import kernels
 from .bam import BamHeader
 from .columns import Array
 from .errors import CorruptDataError, InputError
@@ -20,17 +19,17 @@ from .format import chunk, index, manifest, spec
 from .format.manifest import Manifest, Range, SectionRanges
 from .pipeline import ordered_map
 from .regions import MAX_BP, ContigTable, Region, parse_region
-from .rowgroups import GroupReader, StoredChunk, bad_checksum, object_range
+from .rowgroups import ChunkReader, StoredChunk, bad_checksum, object_range
+from .spans import Spans
 from .store import LocalStore, Store
 from .store.base import MissingObjectError
 
 if TYPE_CHECKING:
     import pysam
 
-_OVERLAP = {"contig", "pos", "flag", "ref_len"}
+OVERLAP = {"contig", "pos", "flag", "ref_len"}
 NO_FILTERS = Filters()
-Span = tuple[int, int, int]
-"""Contig number, start and end in bp, 0-based half-open."""
+Intervals = Mapping[str, list[tuple[int, int]]]
 
 
 class StoreReader:
@@ -159,10 +158,10 @@ class StoreReader:
             raise CorruptDataError(f"{self.store.name}: a chunk of contig {contig}", kind="bad-index")
         return index.chunk_key(index.UNPLACED_FOLDER if contig < 0 else self._folders[contig], row)
 
-    def _groups(self, section: int | None) -> Iterator[GroupReader]:
-        for stored in self.chunks(section) if section is not None else ():
-            for number, extents in stored.groups:
-                yield GroupReader(self.store, stored, number, extents)
+    def _chunks_of(self, contig: int) -> list[StoredChunk]:
+        """Chunks of the section that holds a contig (-1: the unplaced reads)."""
+        section = self.section_of(contig)
+        return [] if section is None else self.chunks(section)
 
     def depth_frame(self, section: SectionRanges, number: int) -> Array:
         """Aligned bases in each 100 bp of one frame of a section (uint64)."""
@@ -180,18 +179,18 @@ class StoreReader:
             return self.counts([self.region(region)], filters)[0]
         if not filters.needs():
             return self.manifest.records
-        tasks = self._tasks(None)
-        return sum(int(self._mask(group, spans, filters).sum()) for group, spans in tasks)
+        tasks = self._fetch_all(filters)
+        return sum(int(np.count_nonzero(keep)) for _, _, keep in tasks if keep is not None)
 
     def counts(self, regions: Sequence[Region], filters: Filters = NO_FILTERS) -> list[int]:
-        """Records of each region; a row group is decoded once for all of them.
+        """Records of each region.
 
         Notes
         -----
         Without filters a row group is read only where it lies across a region's bound, and a whole
-        contig is answered from the totals.
+        contig is answered from the totals. A row group is decoded once for all regions.
         """
-        out = [0] * len(regions)
+        out = np.zeros(len(regions), np.int64)
         todo: dict[int, list[int]] = {}
         for i, region in enumerate(regions):
             contig = self.contigs.id_of(region.contig)
@@ -202,36 +201,27 @@ class StoreReader:
             else:
                 todo.setdefault(contig, []).append(i)
         for contig, numbers in todo.items():
-            for group in self._groups(self.section_of(contig)):
-                self._count_group(group, contig, regions, numbers, filters, out)
-        return out
+            spans = Spans.of(contig, [regions[i] for i in numbers])
+            out[numbers] += sum(self._count(stored, spans, filters) for stored in self._chunks_of(contig))
+        return [int(n) for n in out]
 
-    def _count_group(
-        self,
-        group: GroupReader,
-        contig: int,
-        regions: Sequence[Region],
-        numbers: list[int],
-        filters: Filters,
-        out: list[int],
-    ) -> None:
-        mine = group.extents[group.extents["contig"] == contig]
-        if not mine.size:
-            return
-        start, end, records = int(mine["start"][0]), int(mine["end"][0]), int(mine["records"][0])
-        needs = filters.needs()
-        for i in numbers:
-            region = regions[i]
-            if contig >= 0 and not (start < region.end_bp and end > region.start_bp):
-                continue
-            inside = contig < 0 or (region.start_bp <= start and end <= region.end_bp)
-            if inside and not needs:
-                out[i] += records
-                continue
-            columns = group.read(_OVERLAP | needs)
-            keep, kept = kernels.overlap(columns, contig, region.start_bp, region.end_bp)
-            mask = filters.mask(columns)
-            out[i] += kept if mask is None else int(np.count_nonzero(keep & mask))
+    def _count(self, stored: StoredChunk, spans: Spans, filters: Filters) -> Array:
+        """Records of one chunk in each span."""
+        out, needs = np.zeros(spans.start.size, np.int64), filters.needs()
+        to_read: list[tuple[int, Array]] = []
+        for number, extents in stored.groups:
+            for extent in extents[extents["contig"] == spans.contig]:
+                meets = spans.meet(extent)
+                inside = meets & spans.hold(extent) if not needs else np.zeros_like(meets)
+                out[inside] += int(extent["records"])
+                if (meets & ~inside).any():
+                    to_read.append((number, np.flatnonzero(meets & ~inside)))
+        reader = ChunkReader(self.store, stored)
+        reader.fetch([number for number, _ in to_read], OVERLAP | needs)
+        for number, wanted in to_read:
+            columns = reader.columns(number)
+            out[wanted] += spans.take(wanted).counts(columns, filters.mask(columns))
+        return out
 
     def records(
         self, regions: Iterable[Region] | None = None, filters: Filters = NO_FILTERS, workers: int = 1
@@ -241,66 +231,68 @@ class StoreReader:
         A record that overlaps two regions comes twice, as samtools view gives it. Without regions:
         all records. Runs of whole records, a run a row group.
         """
-        tasks = self._tasks([[region] for region in regions] if regions is not None else None)
-        yield from self._run(tasks, filters, workers)
+        if regions is None:
+            return _joined(self._fetch_all(filters), workers)
+        several = ((region.contig, [(region.start_bp, region.end_bp)]) for region in regions)
+        return _joined(self._fetch(several, filters), workers)
 
     def records_once(
-        self, intervals: dict[str, list[tuple[int, int]]], filters: Filters = NO_FILTERS, workers: int = 1
+        self, intervals: Intervals, filters: Filters = NO_FILTERS, workers: int = 1
     ) -> Iterator[bytes]:
-        """BAM records that overlap any interval (0-based half-open, by contig), each once, in file order."""
-        order = sorted(intervals, key=lambda name: self.contigs.id_of(name) % (len(self.contigs) + 1))
-        several = [[Region(name, *interval) for interval in intervals[name]] for name in order]
-        yield from self._run(self._tasks(several), filters, workers)
+        """BAM records that overlap any interval, each once, in file order.
 
-    def count_once(self, intervals: dict[str, list[tuple[int, int]]], filters: Filters = NO_FILTERS) -> int:
+        ``intervals`` are those of regions.merge_intervals: sorted and apart, by contig.
+        """
+        return _joined(self._fetch(self._in_file_order(intervals), filters), workers)
+
+    def count_once(self, intervals: Intervals, filters: Filters = NO_FILTERS) -> int:
         """How many records ``records_once`` gives."""
-        several = [[Region(name, *span) for span in spans] for name, spans in intervals.items()]
-        return sum(int(self._mask(*task, filters).sum()) for task in self._tasks(several))
+        kept = self._fetch(intervals.items(), filters, join=False)
+        return sum(int(np.count_nonzero(keep)) for _, _, keep in kept)
 
-    def _tasks(self, several: list[list[Region]] | None) -> Iterator[tuple[GroupReader, list[Span]]]:
-        """Row groups to read, each with the spans (contig, start, end) of which it may hold records."""
-        if several is None:
-            for section in range(len(self.sections())):
-                yield from ((group, []) for group in self._groups(section))
-            return
-        for regions in several:
-            contig = self.contigs.id_of(regions[0].contig)
-            for group in self._groups(self.section_of(contig)):
-                mine = group.extents[group.extents["contig"] == contig]
-                if mine.size:
-                    start, end = int(mine["start"][0]), int(mine["end"][0])
-                    spans = [
-                        (contig, r.start_bp, r.end_bp)
-                        for r in regions
-                        if contig < 0 or (start < r.end_bp and end > r.start_bp)
-                    ]
-                    if spans:
-                        yield group, spans
+    def _in_file_order(self, intervals: Intervals) -> list[tuple[str, list[tuple[int, int]]]]:
+        last = len(self.contigs)  # unplaced reads
+        return sorted(intervals.items(), key=lambda item: self.contigs.id_of(item[0]) % (last + 1))
 
-    def _run(
-        self, tasks: Iterator[tuple[GroupReader, list[Span]]], filters: Filters, workers: int
-    ) -> Iterator[bytes]:
-        def read(task: tuple[GroupReader, list[Span]]) -> bytes:
-            group, spans = task
-            if not spans and not filters.needs():
-                return group.join(None)
-            keep = self._mask(group, spans, filters)
-            return group.join(keep) if keep.any() else b""
+    def _fetch(
+        self,
+        several: Iterable[tuple[str, list[tuple[int, int]]]],
+        filters: Filters,
+        join: bool = True,
+    ) -> Iterator[tuple[ChunkReader, int, Array]]:
+        """Row groups with records of each contig's intervals: which records, and all columns for ``join``."""
+        for name, intervals in several:
+            contig = self.contigs.id_of(name)
+            spans = Spans.of(contig, [Region(name, start, end) for start, end in intervals])
+            for stored in self._chunks_of(contig):
+                groups = [
+                    number
+                    for number, extents in stored.groups
+                    for extent in extents[extents["contig"] == contig]
+                    if spans.meet(extent).any()
+                ]
+                reader = ChunkReader(self.store, stored)
+                reader.fetch(groups, OVERLAP | filters.needs())
+                keeps = {}
+                for number in groups:
+                    columns = reader.columns(number)
+                    mask = filters.mask(columns)
+                    keep = spans.mask(columns) if mask is None else spans.mask(columns) & mask
+                    if keep.any():
+                        keeps[number] = keep
+                if join:
+                    reader.fetch(list(keeps), None)
+                yield from ((reader, number, keep) for number, keep in keeps.items())
 
-        with ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool:
-            for data in ordered_map(pool, read, tasks, workers + 1):
-                if data:
-                    yield data
-
-    @staticmethod
-    def _mask(group: GroupReader, spans: list[Span], filters: Filters) -> Array:
-        """Which records are in any of the spans (all, where there are none) and pass the filters."""
-        columns = group.read((_OVERLAP if spans else set()) | filters.needs())
-        keep = np.zeros(columns.n, np.uint8) if spans else np.ones(columns.n, np.uint8)
-        for contig, start_bp, end_bp in spans:
-            keep |= kernels.overlap(columns, contig, start_bp, end_bp)[0]
-        mask = filters.mask(columns)
-        return keep if mask is None else keep & mask
+    def _fetch_all(self, filters: Filters) -> Iterator[tuple[ChunkReader, int, Array | None]]:
+        """Every row group of the store with all columns, and which of its records pass (None: all)."""
+        for section in range(len(self.sections())):
+            for stored in self.chunks(section):
+                reader = ChunkReader(self.store, stored)
+                reader.fetch([number for number, _ in stored.groups], None)
+                for number, _ in stored.groups:
+                    keep = filters.mask(reader.columns(number)) if filters.needs() else None
+                    yield reader, number, keep
 
     def fetch(self, region: Region | str | None = None) -> Iterator[pysam.AlignedSegment]:
         """Records of a region (all records without one) as pysam.AlignedSegment, in file order."""
@@ -308,6 +300,17 @@ class StoreReader:
 
         regions = None if region is None else [self.region(region)]
         return fetch_segments(self.records(regions), self.header)
+
+
+def _joined(tasks: Iterable[tuple[ChunkReader, int, Array | None]], workers: int) -> Iterator[bytes]:
+    """Joined records of row groups, in order, several at a time."""
+
+    def join(task: tuple[ChunkReader, int, Array | None]) -> bytes:
+        reader, number, keep = task
+        return reader.join(number, keep)
+
+    with ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool:
+        yield from filter(None, ordered_map(pool, join, tasks, workers + 1))
 
 
 def open_store(path: str) -> StoreReader:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from . import kernels
 from .columns import Array, Columns
 from .errors import CorruptDataError
-from .format import chunk, index
+from .format import chunk, index, spec
 from .store import Store
 from .store.base import MissingObjectError
 
@@ -33,87 +34,99 @@ class StoredChunk:
         """(number, EXTENT rows) of its row groups."""
         return list(index.groups_by_chunk(self.directory))
 
-    def blobs_of(self, group: int, columns: set[str] | None) -> list[int]:
-        """Numbers of a row group's blobs, of these columns (None: all)."""
-        mine = np.flatnonzero(self.directory.blobs["group"] == group).tolist()
-        if columns is None:
-            return mine
-        names, numbers = self.directory.columns, self.directory.blobs["column"]
-        return [i for i in mine if names[numbers[i]] in columns]
 
+class ChunkReader:
+    """The row groups of one chunk that a question needs: fetched together, decoded one by one.
 
-@dataclass
-class GroupReader:
-    """One row group: reads the columns it is asked for, each once, and checks what it reads."""
-
-    store: Store
-    chunk: StoredChunk
-    number: int
-    extents: Array
-    columns: Columns = field(init=False)
-    _have: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
-        row = self.chunk.directory.groups[self.number]
-        self.columns = Columns(int(row["records"]), int(row["decoded_bytes"]))
-
-    def read(self, columns: set[str] | None) -> Columns:
-        """Plain columns, those decoded before included; None reads all."""
-        wanted = None if columns is None else chunk.needed(columns)
-        numbers = [i for i in self.chunk.blobs_of(self.number, wanted) if self._name(i) not in self._have]
-        blobs = read_blobs(self.store, self.chunk, numbers)
-        codecs = self.chunk.directory.blobs["codec"]
-        parts = [(self._name(i), int(codecs[i]), data) for i, data in blobs]
-        try:
-            chunk.decode_columns(self.columns.n, self.columns.decoded_bytes, parts, self.columns)
-        except CorruptDataError as err:
-            raise CorruptDataError(f"{self.store.name}/{self.chunk.key}: {err}", kind=err.kind) from err
-        self._have |= {name for name, _, _ in parts}
-        return self.columns
-
-    def join(self, keep: Array | None) -> bytes:
-        """The records that ``keep`` marks (None: all), as BAM."""
-        try:
-            return kernels.join(self.read(None), keep).tobytes()
-        except kernels.KernelError as err:
-            raise CorruptDataError(
-                f"{self.store.name}/{self.chunk.key}: row group {self.number}: {err}", kind=err.kind
-            ) from err
-
-    def _name(self, blob: int) -> str:
-        return self.chunk.directory.columns[int(self.chunk.directory.blobs["column"][blob])]
-
-
-def read_blobs(store: Store, stored: StoredChunk, numbers: list[int]) -> list[tuple[int, memoryview]]:
-    """Blobs of a chunk, each checked; neighbours are read with one request.
-
-    Raises
-    ------
-    CorruptDataError
-        ``bad-checksum``, naming object and byte range; ``missing-object``.
+    Notes
+    -----
+    A fetch costs one request for the locate columns, whichever groups are asked for, and one for
+    the other columns of groups that lie together.
     """
-    out: list[tuple[int, memoryview]] = []
-    offsets = stored.offsets
-    at = 0
-    while at < len(numbers):
-        last = at
-        while (
-            last + 1 < len(numbers) and offsets[numbers[last + 1]] - offsets[numbers[last] + 1] <= GAP_BYTES
+
+    def __init__(self, store: Store, stored: StoredChunk) -> None:
+        self._store, self.stored = store, stored
+        self._fetched: dict[int, dict[str, tuple[int, memoryview]]] = {}
+        self._columns: dict[int, Columns] = {}
+        self._decoded: dict[int, set[str]] = {}
+
+    def fetch(self, groups: Sequence[int], columns: set[str] | None) -> None:
+        """Read the blobs of these columns (None: all) that are not there yet, and check them.
+
+        Raises
+        ------
+        CorruptDataError
+            ``bad-checksum``, naming object and byte range; ``missing-object``.
+        """
+        wanted = None if columns is None else chunk.needed(columns)
+        names, blobs = self.stored.directory.columns, self.stored.directory.blobs
+        locate: list[int] = []
+        others: list[int] = []
+        mine = np.flatnonzero(np.isin(blobs["group"], groups))
+        for i, group, column in zip(
+            mine.tolist(), blobs["group"][mine].tolist(), blobs["column"][mine].tolist(), strict=True
         ):
-            last += 1
-        begin, end = int(offsets[numbers[at]]), int(offsets[numbers[last] + 1])
-        data = memoryview(object_range(store, stored.key, begin, end - begin))
-        for i in numbers[at : last + 1]:
-            low, high = int(offsets[i]), int(offsets[i + 1])
+            name = names[column]
+            have = self._fetched.setdefault(group, {})
+            if name not in have and (wanted is None or name in wanted):
+                (locate if name in spec.LOCATE else others).append(i)
+        if locate:
+            self._read(locate)
+        for run in self._runs(others):
+            self._read(run)
+
+    def _runs(self, numbers: list[int]) -> Iterator[list[int]]:
+        """Blobs cut where more than GAP_BYTES lie between two of them."""
+        offsets = self.stored.offsets
+        run: list[int] = []
+        for i in numbers:
+            if run and offsets[i] - offsets[run[-1] + 1] > GAP_BYTES:
+                yield run
+                run = []
+            run.append(i)
+        if run:
+            yield run
+
+    def _read(self, numbers: list[int]) -> None:
+        """Read blobs, which are in file order, with one request."""
+        stored, blobs = self.stored, self.stored.directory.blobs
+        begin, end = int(stored.offsets[numbers[0]]), int(stored.offsets[numbers[-1] + 1])
+        data = memoryview(object_range(self._store, stored.key, begin, end - begin))
+        for i in numbers:
+            low, high = int(stored.offsets[i]), int(stored.offsets[i + 1])
             part = data[low - begin : high - begin]
-            if len(part) != high - low or chunk.crc32(part) != int(stored.directory.blobs["crc32"][i]):
-                raise bad_checksum(store, stored.key, low, high)
-            out.append((i, part))
-        at = last + 1
-    return out
+            if len(part) != high - low or chunk.crc32(part) != int(blobs["crc32"][i]):
+                raise bad_checksum(self._store, stored.key, low, high)
+            name = stored.directory.columns[int(blobs["column"][i])]
+            self._fetched[int(blobs["group"][i])][name] = int(blobs["codec"][i]), part
+
+    def columns(self, group: int) -> Columns:
+        """Plain columns of a row group, as far as they were fetched."""
+        row = self.stored.directory.groups[group]
+        columns = self._columns.setdefault(group, Columns(int(row["records"]), int(row["decoded_bytes"])))
+        done, fetched = self._decoded.setdefault(group, set()), self._fetched.get(group, {})
+        parts = [(name, codec, data) for name, (codec, data) in fetched.items() if name not in done]
+        try:
+            chunk.decode_columns(columns.n, columns.decoded_bytes, parts, columns)
+        except CorruptDataError as err:
+            raise self._at(group, err) from err
+        done.update(fetched)
+        return columns
+
+    def join(self, group: int, keep: Array | None) -> bytes:
+        """The records of a row group that ``keep`` marks (None: all), as BAM; all columns are there."""
+        try:
+            return kernels.join(self.columns(group), keep).tobytes()
+        except kernels.KernelError as err:
+            raise self._at(group, err) from err
+
+    def _at(self, group: int, err: CorruptDataError) -> CorruptDataError:
+        where = f"{self._store.name}/{self.stored.key}"
+        return CorruptDataError(f"{where}: row group {group}: {err}", kind=err.kind)
 
 
 def object_range(store: Store, key: str, offset: int, size_bytes: int) -> bytes:
+    """A range of an object that the store names, so that its absence is damage."""
     try:
         return store.get_range(key, offset, size_bytes)
     except MissingObjectError as err:
@@ -125,6 +138,7 @@ def object_range(store: Store, key: str, offset: int, size_bytes: int) -> bytes:
 
 
 def bad_checksum(store: Store, key: str, begin: int, end: int) -> CorruptDataError:
+    """The error for bytes that are not those that were written."""
     return CorruptDataError(
         f"{store.name}/{key}: bytes {begin}-{end} do not match their checksum", kind="bad-checksum"
     )

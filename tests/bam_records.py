@@ -60,8 +60,8 @@ def record(
 ):
     """Bytes of a record, block_size first.
 
-    ``lies`` replace what is declared: ``block_size``, ``name_bytes``, ``n_cigar``, ``seq_len``, ``bin``; ``nul``
-    is what ends the name, ``padding`` the last four bits of an odd sequence.
+    ``lies`` replace what is declared: ``block_size``, ``name_bytes``, ``n_cigar``, ``seq_len``, ``bin``;
+    ``nul`` is what ends the name, ``padding`` the last four bits of an odd sequence.
     """
     operations = cigar if isinstance(cigar, bytes) else cigar_bytes(cigar)
     codes = [CODES.index(base) for base in seq] if isinstance(seq, str) else list(seq)

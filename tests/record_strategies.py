@@ -11,12 +11,9 @@ NAMES = st.binary(min_size=0, max_size=254).map(lambda name: name.replace(b"\0",
 TAG_NAMES = st.sampled_from(["NM", "RG", "XA", "CG", "ML", "a1", "\xff\xfe"])
 
 
-def numbers(kind):
-    """Values that a type of ``struct`` holds, as they are stored."""
-    width = struct.calcsize("<" + FORMATS[kind])
-    return st.binary(min_size=width, max_size=width).map(
-        lambda raw: struct.unpack("<" + FORMATS[kind], raw)[0]
-    )
+def width_of(kind):
+    """Bytes of one number of a tag type."""
+    return struct.calcsize("<" + FORMATS[kind])
 
 
 @st.composite
@@ -27,16 +24,11 @@ def tags(draw):
         return tag(name, kind, draw(st.binary(max_size=9)).replace(b"\0", b" "))
     if kind == "B":
         item = draw(st.sampled_from("cCsSiIfd"))
-        raw = draw(st.binary(max_size=8)) * struct.calcsize("<" + FORMATS[item])
+        raw = draw(st.binary(max_size=8)) * width_of(item)
         head = name.encode("latin-1") + b"B" + item.encode()
-        return head + struct.pack("<I", len(raw) // struct.calcsize("<" + FORMATS[item])) + raw
-    if kind == "A":
-        return tag(name, kind, bytes([draw(BYTE)]))
-    return (
-        name.encode("latin-1")
-        + kind.encode()
-        + draw(st.binary(min_size=8, max_size=8))[: struct.calcsize("<" + FORMATS[kind])]
-    )
+        return head + struct.pack("<I", len(raw) // width_of(item)) + raw
+    raw = draw(st.binary(min_size=8, max_size=8))
+    return name.encode("latin-1") + kind.encode() + raw[: width_of(kind)]
 
 
 @st.composite
@@ -103,7 +95,3 @@ def agrees(field, seq_len, optional, moved):
     """Whether the CIGAR that counts takes as many bases as the read has, wherever the read lies."""
     first = next(one for one in optional if one.startswith(b"CG"))
     return seq_len == 0 or (first == moved and field == cigar_bytes(f"{seq_len}S"))
-
-
-def run_of(several):
-    return b"".join(several)

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / "bams3"
 LAYERS = (
     "errors regions progress pipeline columns",
     "format store kernels",
-    "bam htslib sam panel tables coverage chi2 ld tiles cutting filters rowgroups",
+    "bam htslib sam panel tables coverage chi2 ld tiles cutting filters rowgroups spans",
     "ingest query estimate plots verify resume converter",
     "work",
     "cli __init__",

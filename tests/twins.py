@@ -273,7 +273,7 @@ def _categories(flag, elsewhere, mapq):
         if mapped:
             both = not flag & 8
             yes += [11] * bool(flag & 2) + [12 if both else 13]
-            yes += [14] * (both and elsewhere) + [15] * (both and elsewhere and mapq >= 5)
+            yes += [14, 15][: 1 + (mapq >= 5)] if both and elsewhere else []
     return yes
 
 
