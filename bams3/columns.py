@@ -56,13 +56,14 @@ class Columns:
     """Plain columns of one row group of ``n`` records; those that were not asked for are None.
 
     ``cigar`` holds BAM operations, 4 bytes each; ``bases`` BAM's 4-bit codes, a record starting at
-    a byte; ``quals`` are as in BAM. ``decoded_bytes`` is the size of the records: it bounds what a
-    column may decode to. ``tags`` maps ``NM:C`` to its values in record order: uint8
-    bytes of numbers, Strings for the types Z, H and B.
+    a byte; ``quals`` are as in BAM. ``tags`` maps ``NM:C`` to its values in record order: uint8
+    bytes of numbers, Strings for the types Z, H and B. ``decoded_bytes`` is the size of the records:
+    it bounds what columns may decode to, and ``taken_bytes`` counts what they did.
     """
 
     n: int
     decoded_bytes: int = 0
+    taken_bytes: int = 0
     contig: Array | None = None
     pos: Array | None = None
     flag: Array | None = None

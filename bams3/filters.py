@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
 from . import kernels
-from .columns import Array, Columns, Strings
+from .columns import Array, Columns, Layouts, Strings
 from .errors import InputError
 
 FLAG_NAMES = (
     "PAIRED PROPER_PAIR UNMAP MUNMAP REVERSE MREVERSE READ1 READ2 SECONDARY QCFAIL DUP SUPPLEMENTARY"
 ).split()
-_RG = ord("R") | ord("G") << 8 | ord("Z") << 16
+_NUMBER = re.compile(r"0x[0-9a-f]+|0[0-7]*|[1-9][0-9]*", re.ASCII | re.I)
+_SUBSAMPLE = re.compile(r"(?P<seed>[+-]?[0-9]*)(?P<fraction>\.[0-9]+)", re.ASCII)
+_RG = ord("R") | ord("G") << 8
+_RG_TEXT = _RG | ord("Z") << 16
 
 
 def parse_flags(text: str) -> int:
@@ -24,36 +28,41 @@ def parse_flags(text: str) -> int:
     InputError
         ``bad-flag``.
     """
-    try:
-        value = int(text, 8 if text.startswith("0") and text.isdigit() else 0)
-    except ValueError:
-        names = text.upper().split(",")
-        unknown = [name for name in names if name not in FLAG_NAMES]
-        if unknown:
-            raise InputError(
-                f"{unknown[0]!r} is neither a number nor a flag", kind="bad-flag", hint=", ".join(FLAG_NAMES)
-            ) from None
-        return sum({1 << FLAG_NAMES.index(name) for name in names})
-    if not 0 <= value < 1 << 16:
+    if not _NUMBER.fullmatch(text.strip()):
+        return _parse_flag_names(text)
+    number = text.strip().lower()
+    value = int(number, 8 if number.isdecimal() and number.startswith("0") else 0)
+    if value >= 1 << 16:
         raise InputError(f"{text} is not a FLAG: 0 to 65535", kind="bad-flag")
     return value
 
 
-def parse_subsample(text: str) -> tuple[int, float]:
-    """(seed of the hash, fraction) from SEED.FRACTION as in samtools view -s.
+def _parse_flag_names(text: str) -> int:
+    names = text.upper().split(",")
+    unknown = [name for name in names if name not in FLAG_NAMES]
+    if unknown:
+        message = f"{unknown[0]!r} is neither a number nor a flag"
+        raise InputError(message, kind="bad-flag", hint=", ".join(FLAG_NAMES))
+    return sum({1 << FLAG_NAMES.index(name) for name in names})
+
+
+def parse_subsample(text: str) -> tuple[int, float] | None:
+    """(seed of the hash, fraction) from SEED.FRACTION as in samtools view -s; None keeps all, as 7.0 does.
 
     Raises
     ------
     InputError
         ``bad-subsample``.
     """
-    whole, dot, digits = text.partition(".")
-    if not dot or not (digits + "0").isdigit() or not (whole.lstrip("+-") + "0").isdigit():
-        raise InputError(
-            f"-s {text}: not SEED.FRACTION", kind="bad-subsample", hint="-s 42.1 keeps a tenth, with seed 42"
-        )
-    seed = int(whole or "0")
-    return (_glibc_rand(seed & 0xFFFFFFFF) if seed else 0), float("0." + (digits or "0"))
+    found = _SUBSAMPLE.fullmatch(text)
+    if found is None:
+        hint = "-s 42.1 keeps a tenth, with seed 42"
+        raise InputError(f"-s {text}: not SEED.FRACTION", kind="bad-subsample", hint=hint)
+    fraction = float(found["fraction"])
+    if not fraction:
+        return None
+    seed = int(found["seed"]) & 0xFFFFFFFF if found["seed"].strip("+-") else 0
+    return (_glibc_rand(seed) if seed else 0), fraction
 
 
 def _glibc_rand(seed: int) -> int:
@@ -81,8 +90,8 @@ class Filters:
         ``-f`` all of these bits, ``-F`` none of them, ``--rf`` at least one, ``-G`` not all. 0: off.
     min_mapq
         ``-q``.
-    read_group
-        ``-r``: only records whose RG tag is this.
+    read_groups
+        ``-r``: no records whose RG tag is none of these; those without one pass. Empty: off.
     subsample
         ``-s``: (seed, fraction) as parse_subsample gives them.
     """
@@ -92,7 +101,7 @@ class Filters:
     any_flags: int = 0
     exclude_all_flags: int = 0
     min_mapq: int = 0
-    read_group: str | None = None
+    read_groups: tuple[str, ...] = ()
     subsample: tuple[int, float] | None = None
 
     def needs(self) -> set[str]:
@@ -102,7 +111,7 @@ class Filters:
             out.add("flag")
         if self.min_mapq:
             out.add("mapq")
-        if self.read_group is not None:
+        if self.read_groups:
             out |= {"layout", "tag:RG:Z"}
         if self.subsample:
             out.add("name")
@@ -123,30 +132,40 @@ class Filters:
                 masks.append(flag & self.exclude_all_flags != self.exclude_all_flags)
         if self.min_mapq and c.mapq is not None:
             masks.append(c.mapq >= self.min_mapq)
-        if self.read_group is not None:
-            masks.append(_in_read_group(c, self.read_group.encode()))
+        if self.read_groups:
+            masks.append(_in_read_groups(c, self.read_groups))
         if self.subsample and c.name is not None:
             masks.append(kernels.subsample(c.name, *self.subsample).view(bool))
         return np.logical_and.reduce(masks).view(np.uint8) if masks else None
 
 
-def _in_read_group(c: Columns, wanted: bytes) -> Array:
-    """Which records' first RG tag is ``wanted``."""
-    out = np.zeros(c.n, bool)
-    values = c.tags.get("RG:Z")
-    if not isinstance(values, Strings) or c.layout is None or c.layouts is None:
-        return out
-    per_layout = np.add.reduceat(
-        np.append(c.layouts.keys == _RG, False).astype(np.int64), c.layouts.start[:-1].astype(np.int64)
-    ) * (np.diff(c.layouts.start) > 0)
-    per_record = per_layout[c.layout]
-    first = (np.cumsum(per_record) - per_record)[per_record > 0]
-    if first.size and int(first[-1]) >= values.lengths.size:
+def _in_read_groups(c: Columns, wanted: tuple[str, ...]) -> Array:
+    """Which records have no RG tag, or one of these as their first."""
+    assert c.layout is not None
+    assert c.layouts is not None
+    first, n_texts = _read_group_layouts(c.layouts)
+    out: Array = (first == 0)[c.layout]
+    texts_per_record = n_texts[c.layout]
+    first_text = np.cumsum(texts_per_record) - texts_per_record
+    of_record = np.flatnonzero((first == _RG_TEXT)[c.layout])
+    values = c.tags.get("RG:Z", Strings(np.zeros(0, np.uint32), np.zeros(0, np.uint8)))
+    if not isinstance(values, Strings) or int(texts_per_record.sum()) != values.lengths.size:
         raise kernels.KernelError(kernels.ERR_BAD_COLUMN)
     starts = np.cumsum(values.lengths, dtype=np.int64) - values.lengths
-    equal = values.lengths[first] == len(wanted)
-    at = starts[first[equal]][:, None] + np.arange(len(wanted))
-    same = (values.data[at] == np.frombuffer(wanted, np.uint8)).all(axis=1)
-    equal[equal] = same
-    out[per_record > 0] = equal
+    for name in wanted:
+        text = np.frombuffer(name.encode("utf-8", "surrogateescape"), np.uint8)
+        same_length = of_record[values.lengths[first_text[of_record]] == text.size]
+        at = starts[first_text[same_length]][:, None] + np.arange(text.size)
+        out[same_length] |= (values.data[at] == text).all(axis=1)
     return out
+
+
+def _read_group_layouts(layouts: Layouts) -> tuple[Array, Array]:
+    """Of each layout: tag and type of its first RG tag (0: none), and how many of type Z it has (L,)."""
+    n_keys: Array = np.diff(layouts.start.astype(np.int64))
+    of_layout = np.repeat(np.arange(n_keys.size), n_keys)
+    is_group = layouts.keys & 0xFFFF == _RG
+    first = np.zeros(n_keys.size, np.uint32)
+    first[of_layout[is_group][::-1]] = layouts.keys[is_group][::-1]
+    texts = is_group & (layouts.keys & 0xFFFFFF == _RG_TEXT)
+    return first, np.bincount(of_layout[texts], minlength=first.size)

@@ -72,8 +72,7 @@ class StoreReader:
             if self.manifest.contig_table is None:
                 raise CorruptDataError(f"{self.store.name}: no contig table", kind="bad-manifest")
             value = index.parse_contig_table(self._index_range(self.manifest.contig_table))
-            contigs = [(name, length) for name, length in value["contigs"]]
-            sections = [SectionRanges.of(section) for section in value["sections"]]
+            contigs, sections = manifest.parse_contig_range(value, self.manifest.n_contigs)
         return ContigTable(tuple(n for n, _ in contigs), tuple(length for _, length in contigs)), sections
 
     @property
@@ -179,7 +178,7 @@ class StoreReader:
             return self.counts([self.region(region)], filters)[0]
         if not filters.needs():
             return self.manifest.records
-        tasks = self._fetch_all(filters)
+        tasks = self._fetch_all(filters, filters.needs())
         return sum(int(np.count_nonzero(keep)) for _, _, keep in tasks if keep is not None)
 
     def counts(self, regions: Sequence[Region], filters: Filters = NO_FILTERS) -> list[int]:
@@ -284,12 +283,14 @@ class StoreReader:
                     reader.fetch(list(keeps), None)
                 yield from ((reader, number, keep) for number, keep in keeps.items())
 
-    def _fetch_all(self, filters: Filters) -> Iterator[tuple[ChunkReader, int, Array | None]]:
-        """Every row group of the store with all columns, and which of its records pass (None: all)."""
+    def _fetch_all(
+        self, filters: Filters, columns: set[str] | None = None
+    ) -> Iterator[tuple[ChunkReader, int, Array | None]]:
+        """Every row group with these columns (None: all), and which of its records pass (None: all)."""
         for section in range(len(self.sections())):
             for stored in self.chunks(section):
                 reader = ChunkReader(self.store, stored)
-                reader.fetch([number for number, _ in stored.groups], None)
+                reader.fetch([number for number, _ in stored.groups], columns)
                 for number, _ in stored.groups:
                     keep = filters.mask(reader.columns(number)) if filters.needs() else None
                     yield reader, number, keep

@@ -78,6 +78,7 @@ def summarise_chunk(data: bytes, row: Any, windows: Windows) -> ChunkSummary:
                 f"a row group decodes to {joined.size} bytes, not {columns.decoded_bytes}"
             )
         found, group_totals = chunk.group_summary(columns)
+        _check_contigs(found, windows)
         extents.append(found)
         totals.append(group_totals)
         frames.append(index.group_depth(columns, found, windows))
@@ -95,6 +96,12 @@ def summarise_chunk(data: bytes, row: Any, windows: Windows) -> ChunkSummary:
         np.concatenate(totals),
         index.add_frames(frames),
     )
+
+
+def _check_contigs(extents: Any, windows: Windows) -> None:
+    first, n = windows.first_contig, max(windows.n.size, 1)
+    if ((extents["contig"] < first) | (extents["contig"] >= first + n)).any():
+        raise chunk.corrupt_chunk("it holds records of contigs that are not its own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +148,7 @@ def verify(reader: StoreReader, workers: int, on_chunk: Callable[[int], None] = 
                 problems += _check_depth(reader, section, summaries)
     if not problems and not np.array_equal(totals, reader.totals):
         problems.append(f"{reader.manifest.index_key}: totals are not those of the chunks")
-    if not problems and (records, n_chunks) != (reader.manifest.records, reader.manifest.text["chunks"]):
+    if not problems and (records, n_chunks) != (reader.manifest.records, reader.manifest.chunks):
         problems.append(f"{spec.MANIFEST_KEY}: counts are not those of the chunks")
     return Verified(records, n_chunks, problems)
 

@@ -4,7 +4,6 @@ import gzip
 import struct
 from pathlib import Path
 
-_UNPLACED_BIN = 4680  # of position -1
 _TAKES_REFERENCE = frozenset({0, 2, 3, 7, 8})  # M D N = X
 _UNMAPPED = 0x4
 
@@ -73,8 +72,6 @@ def with_bins(data: bytes) -> bytes:
 
 def bin_of(start_bp: int, end_bp: int) -> int:
     """The smallest bin of the BAI scheme that holds a span, as the SAM specification calculates it."""
-    if start_bp < 0:
-        return _UNPLACED_BIN
     last = end_bp - 1
     for first_bin, shift in ((4681, 14), (585, 17), (73, 20), (9, 23), (1, 26)):
         if start_bp >> shift == last >> shift:

@@ -163,7 +163,8 @@ def split(records, n):
         at += r["size"]
     if at != len(data):
         raise KernelError(BAD_COLUMN, at)
-    return _columns(rows, layouts, columns, len(data))
+    added = sum(row["name_bytes"] == len(row["name"]) for row in rows)
+    return _columns(rows, layouts, columns, len(data) + added)
 
 
 def _columns(rows, layouts, tags, size):
@@ -290,7 +291,7 @@ def summarise(c, max_runs):
         for number in _categories(flag, c.mate_contig[i] != contig, int(c.mapq[i])):
             run[4][number + (16 if flag & 0x200 else 0)] += 1
         run[4][32] += int(c.seq_len[i])
-        run[4][33] += contig >= 0 and pos < 0
+        run[4][33] += contig >= 0 and _end(c, i) <= 0
     dtypes = np.int32, np.uint64, np.int64, np.int64, np.uint64
     columns = zip(*runs, strict=True) if runs else [[]] * 5
     return tuple(np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +13,7 @@ import click
 from ..errors import InputError
 from ..filters import Filters, parse_flags, parse_subsample
 from ..query import StoreReader, open_store
-from ..regions import BedRow, Region, merge_intervals, parse_region, read_bed
+from ..regions import MAX_BP, UNPLACED, BedRow, Region, merge_intervals, parse_region, read_bed
 from . import warn
 
 
@@ -33,22 +35,24 @@ from . import warn
 @click.option("--bam", "-b", "as_bam", is_flag=True, help="Write BAM.")
 @click.option("--uncompressed", "-u", is_flag=True, help="Write uncompressed BAM.")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="x.bam or x.sam, not stdout."
+    "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="x.bam or x.sam, with header."
 )
 @click.option(
-    "--require-flags", "-f", default="0", metavar="FLAG", help="Only records with all of these bits."
+    "--require-flags", "-f", multiple=True, metavar="FLAG", help="Only records with all of these bits."
 )
 @click.option(
-    "--exclude-flags", "-F", default="0", metavar="FLAG", help="Only records with none of these bits."
+    "--exclude-flags", "-F", multiple=True, metavar="FLAG", help="Only records with none of these bits."
 )
 @click.option(
-    "--exclude-all-flags", "-G", default="0", metavar="FLAG", help="No records with all of these bits."
+    "--exclude-all-flags", "-G", multiple=True, metavar="FLAG", help="No records with all of these bits."
 )
 @click.option(
-    "--include-flags", "--rf", default="0", metavar="FLAG", help="Only records with any of these bits."
+    "--include-flags", "--rf", multiple=True, metavar="FLAG", help="Only records with any of these bits."
 )
 @click.option("--min-mapq", "-q", default=0, type=click.IntRange(0, 255), help="Least mapping quality.")
-@click.option("--read-group", "-r", metavar="ID", help="Only records of this read group.")
+@click.option(
+    "--read-group", "-r", multiple=True, metavar="ID", help="Only records of this read group, or of none."
+)
 @click.option("--subsample", "-s", metavar="SEED.FRACTION", help="Keep this fraction of the templates.")
 @click.option("--threads", "-@", default=1, show_default=True, type=click.IntRange(1, 1024))
 def command(
@@ -61,19 +65,20 @@ def command(
     as_bam: bool,
     uncompressed: bool,
     output: Path | None,
-    require_flags: str,
-    exclude_flags: str,
-    exclude_all_flags: str,
-    include_flags: str,
+    require_flags: tuple[str, ...],
+    exclude_flags: tuple[str, ...],
+    exclude_all_flags: tuple[str, ...],
+    include_flags: tuple[str, ...],
     min_mapq: int,
-    read_group: str | None,
+    read_group: tuple[str, ...],
     subsample: str | None,
     threads: int,
 ) -> None:
     """Records of STORE that overlap any REGION, as SAM on stdout; all records without one.
 
     A REGION is written as for samtools: chr1, chr1:1M-2M, chr1:1,000,000-2,000,000 (1-based, both ends
-    included), or * for unplaced reads. FLAG is a number or names such as UNMAP,DUP.
+    included), or * for unplaced reads. FLAG is a number or names such as UNMAP,DUP; options that take one,
+    and -r, may be repeated. Records and counts are those of samtools view.
 
     \b
     Examples:
@@ -84,11 +89,12 @@ def command(
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     if regions and regions_file:
         raise InputError("regions and --regions-file exclude each other", kind="usage")
+    _check_output(output, count or tsv, as_bam or uncompressed)
     filters = Filters(
-        parse_flags(require_flags),
-        parse_flags(exclude_flags),
-        parse_flags(include_flags),
-        parse_flags(exclude_all_flags),
+        _all_bits(require_flags),
+        _all_bits(exclude_flags),
+        _all_bits(include_flags),
+        _all_bits(exclude_all_flags),
         min_mapq,
         read_group,
         parse_subsample(subsample) if subsample is not None else None,
@@ -107,6 +113,19 @@ def command(
         )
 
 
+def _check_output(output: Path | None, counts: bool, as_bam: bool) -> None:
+    if output is None or str(output) == "-":
+        return
+    if counts:
+        raise InputError("--count and --tsv write to stdout", kind="usage", hint="use > FILE")
+    if as_bam and output.suffix.lower() != ".bam":
+        raise InputError(f"{output}: -b and -u write BAM", kind="usage", hint="give it a name with .bam")
+
+
+def _all_bits(texts: tuple[str, ...]) -> int:
+    return functools.reduce(operator.or_, map(parse_flags, texts), 0)
+
+
 def _as_rows(regions: list[Region], texts: tuple[str, ...]) -> list[BedRow]:
     return [
         BedRow(region.contig, region.start_bp, region.end_bp, text, number)
@@ -119,13 +138,12 @@ def _write_table(reader: StoreReader, rows: list[BedRow], filters: Filters) -> N
         raise InputError("--tsv needs regions", kind="usage", hint="name them, or give --regions-file BED")
     counts = reader.counts([row.region for row in rows], filters)
     click.echo("contig\tstart\tend\tname\tcount")
-    lengths = dict(zip(reader.contigs.names, reader.contigs.lengths, strict=True))
+    lengths = dict(zip(reader.contigs.names, reader.contigs.lengths, strict=True)) | {UNPLACED: 0}
     for row, n in zip(rows, counts, strict=True):
-        end_bp = min(row.end_bp, max(lengths.get(row.contig, row.end_bp), row.start_bp))
+        is_open = row.end_bp == MAX_BP
+        end_bp = max(row.start_bp, lengths[row.contig]) if is_open else row.end_bp
         name = row.name or f"{row.contig}:{row.start_bp + 1}-{row.end_bp}"
-        click.echo(
-            f"{row.contig}\t{row.start_bp}\t{end_bp if row.end_bp == 2**31 - 1 else row.end_bp}\t{name}\t{n}"
-        )
+        click.echo(f"{row.contig}\t{row.start_bp}\t{end_bp}\t{name}\t{n}")
 
 
 def _count(reader: StoreReader, regions: list[Region], rows: list[BedRow] | None, filters: Filters) -> int:

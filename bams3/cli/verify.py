@@ -27,7 +27,7 @@ def command(store: str, threads: int, as_json: bool, quiet: bool) -> None:
       bams3 verify sample.bams3
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     reader = open_store(store)
-    with Progress(int(reader.manifest.text["chunks"]), "chunks", "verify", enabled=not quiet) as progress:
+    with Progress(reader.manifest.chunks, "chunks", "verify", enabled=not quiet) as progress:
         result = verify(reader, threads, progress.advance)
     if as_json:
         value = {"records": result.records, "chunks": result.chunks, "problems": result.problems}

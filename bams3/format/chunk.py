@@ -39,6 +39,8 @@ BLOB = np.dtype(
 )
 _HEAD = struct.Struct("<8sHHII")
 _COUNTS = struct.Struct("<HIII")
+#: What the columns of a row group may take beyond a multiple of its records: entries of dictionaries.
+_SPARE_BYTES = 1 << 20
 
 
 def crc32(data: Any) -> int:
@@ -209,8 +211,20 @@ def _check_directory(d: Directory) -> None:
         and (d.groups["decoded_bytes"] < (1 << 31) + 4).all()
         and (d.groups["decoded_bytes"] >= 36 * d.groups["records"].astype(np.uint64)).all()
     )
-    if not sane:
+    if not sane or not _has_each_column_once(d):
         raise corrupt_chunk("a chunk's directory contradicts itself")
+
+
+def _has_each_column_once(d: Directory) -> bool:
+    """Whether every row group has each column of the specification, and none twice."""
+    places = d.blobs["group"].astype(np.int64) * len(d.columns) + d.blobs["column"]
+    plain = [number for number, name in enumerate(d.columns) if name in spec.COLUMN]
+    n_plain = int(np.count_nonzero(np.isin(d.blobs["column"], plain)))
+    return (
+        len(set(d.columns)) == len(d.columns)
+        and np.unique(places).size == places.size
+        and n_plain == d.groups.size * len(spec.COLUMNS)
+    )
 
 
 # ---- laying out ----
@@ -290,8 +304,17 @@ def parse_head(data: bytes | memoryview) -> Head:
     split_at = _HEAD.size + context_bytes
     streams = codecs.unpack_frames(data[_HEAD.size : split_at], spec.MAX_INDEX_RANGE_BYTES)
     directory_data = bytes(data[split_at : end - 4])
-    context = json.loads(b"".join(stream.tobytes() for stream in streams))
-    return Head(context, parse_directory(directory_data), directory_data, end)
+    return Head(_parse_context(streams), parse_directory(directory_data), directory_data, end)
+
+
+def _parse_context(streams: list[Array]) -> dict[str, Any]:
+    try:
+        context = json.loads(b"".join(stream.tobytes() for stream in streams))
+    except (ValueError, RecursionError) as err:
+        raise corrupt_chunk(f"the chunk's context is not JSON: {err}") from err
+    if not isinstance(context, dict):
+        raise corrupt_chunk("the chunk's context is not an object")
+    return context
 
 
 def check_version(major: int, minor: int) -> None:
@@ -353,8 +376,12 @@ def _decode_column(columns: Columns, name: str, codec: int, data: Any) -> None:
         raise codecs.corrupt(f"unknown column or codec {codec}")
     dtype = np.dtype(INT_COLUMNS.get(name, np.uint8))
     width = tag_width(tag) if tag else 4 if name == "cigar" else dtype.itemsize
-    streams = codecs.unpack_frames(data, 4 * columns.decoded_bytes + 1024)
+    _require(columns, spec.COLUMN[name].needs if not tag else ())
+    # No column takes twice the bytes of the records, nor all of them together six times as many.
+    room_bytes = 6 * columns.decoded_bytes + _SPARE_BYTES - columns.taken_bytes
+    streams = codecs.unpack_frames(data, min(2 * columns.decoded_bytes + 4096, room_bytes))
     value = codecs.codec_of(codec_name, name).decode(streams, width, columns)
+    columns.taken_bytes += sum(stream.size for stream in streams) + _size_bytes(value)
     if tag:
         columns.tags[tag] = value
     elif name == "layout":
@@ -362,6 +389,19 @@ def _decode_column(columns: Columns, name: str, codec: int, data: Any) -> None:
     else:
         setattr(columns, name, value.view(dtype) if isinstance(value, np.ndarray) else value)
     _check_length(columns, name, value, bool(tag))
+
+
+def _require(columns: Columns, names: Iterable[str]) -> None:
+    missing = [name for name in names if getattr(columns, name) is None]
+    if missing:
+        raise codecs.corrupt(f"it needs the column {missing[0]}, which is missing")
+
+
+def _size_bytes(value: Any) -> int:
+    """Memory that a decoded column takes."""
+    if isinstance(value, Strings):
+        return int(value.lengths.nbytes + value.data.nbytes)
+    return int(value.nbytes) if isinstance(value, np.ndarray) else 0
 
 
 def _tag_codecs(tag: str) -> tuple[str, ...]:

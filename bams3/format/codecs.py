@@ -322,6 +322,8 @@ class Names:
         if len(streams) < 14:
             raise corrupt("a frame of the names is missing")
         separators, is_text, regular, n_texts = streams[:4]
+        if regular.size != columns.n:
+            raise corrupt(f"{regular.size} names for {columns.n} records")
         strings = StringsCodec()
         texts, rest = (strings.decode(streams[i : i + 5], 1, columns) for i in (4, 9))
         sizes = [1 if text else 4 for text in is_text.tolist()]

@@ -301,7 +301,10 @@ def parse_totals(data: bytes, n_contigs: int) -> Array:
 
 def parse_contig_table(data: bytes) -> Any:
     """The contig table and sections of a store with more than 1,000 contigs."""
-    return json.loads(_one_frame(data).tobytes())
+    try:
+        return json.loads(_one_frame(data).tobytes())
+    except (ValueError, RecursionError) as err:
+        raise corrupt_index(f"the index's contig table is not JSON: {err}") from err
 
 
 def parse_chunks(data: bytes) -> Array:

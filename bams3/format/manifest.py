@@ -31,7 +31,21 @@ class Range:
 
 
 def _natural(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
+
+
+def _count(value: Any) -> int:
+    if not _natural(value):
+        raise _corrupt(f"the manifest holds {value!r} where a number belongs")
+    return int(value)
+
+
+def contig_table(value: Any) -> list[tuple[str, int]]:
+    """Names and lengths (bp) from [[name, length], ...]."""
+    contigs = [(name, _count(length)) for name, length in value]
+    if not all(isinstance(name, str) and length < 1 << 32 for name, length in contigs):
+        raise _corrupt("the manifest holds a malformed contig")
+    return contigs
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +59,12 @@ class SectionRanges:
     depth: dict[int, Range]
 
     @classmethod
-    def of(cls, value: dict[str, Any]) -> SectionRanges:
+    def of(cls, value: dict[str, Any], n_contigs: int) -> SectionRanges:
         first, n = value["contigs"]
-        depth = {frame: Range.of(where) for frame, *where in value["depth"]}
-        return cls(first, n, Range.of(value["chunks"]), Range.of(value["directories"]), depth)
+        if first != -1 and not _count(first) + _count(n) <= n_contigs:
+            raise _corrupt("the manifest holds a section of contigs that are not there")
+        depth = {_count(frame): Range.of(where) for frame, *where in value["depth"]}
+        return cls(first, _count(n), Range.of(value["chunks"]), Range.of(value["directories"]), depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +89,7 @@ class Manifest:
     contigs: list[tuple[str, int]] | None
     sections: list[SectionRanges] | None
     records: int
+    chunks: int
     n_contigs: int
     span_bp: int
     text: dict[str, Any]
@@ -105,8 +122,21 @@ def parse(data: bytes) -> Manifest:
         raise _corrupt(f"the manifest lacks or garbles {err}") from err
 
 
+def parse_contig_range(value: Any, n_contigs: int) -> tuple[list[tuple[str, int]], list[SectionRanges]]:
+    """Contigs and sections from the index's contig table, that of more than 1,000 contigs."""
+    try:
+        contigs = contig_table(value["contigs"])
+        if len(contigs) != n_contigs:
+            raise _corrupt("the index does not have the manifest's contigs")
+        return contigs, [SectionRanges.of(section, n_contigs) for section in value["sections"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        raise _corrupt(f"the contig table lacks or garbles {err}") from err
+
+
 def _checked_json(data: bytes) -> dict[str, Any]:
     tail = _TAIL.search(data)
+    if tail and int(tail[1], 16) != chunk.crc32(data[: tail.start()]):
+        raise _corrupt("the manifest does not match its checksum")
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as err:
@@ -118,25 +148,29 @@ def _checked_json(data: bytes) -> dict[str, Any]:
     except ValueError as err:
         raise _corrupt("the manifest has no version") from err
     chunk.check_version(major, minor)
-    if not tail or int(tail[1], 16) != chunk.crc32(data[: tail.start()]):
-        raise _corrupt("the manifest does not match its checksum")
+    if not tail:
+        raise _corrupt("the manifest has no checksum")
     return value
 
 
 def _manifest(value: dict[str, Any]) -> Manifest:
     index, header = value["index"], value["header"]
-    contigs, table = index.get("contigs"), index.get("contig_table")
+    table, n_contigs = index.get("contig_table"), _count(value["contigs"])
+    contigs = contig_table(index["contigs"]) if table is None else None
+    if contigs is not None and len(contigs) != n_contigs:
+        raise _corrupt("the manifest does not name as many contigs as it says")
     return Manifest(
         header_key=_plain_key(header["key"]),
         header=Range.of(header["range"]),
         index_key=_plain_key(index["key"]),
         totals=Range.of(index["totals"]),
         contig_table=None if table is None else Range.of(table),
-        contigs=None if contigs is None else [(str(name), int(length)) for name, length in contigs],
-        sections=None if contigs is None else [SectionRanges.of(s) for s in index["sections"]],
-        records=int(value["records"]),
-        n_contigs=int(value["contigs"]),
-        span_bp=int(value["chunk_span_bp"]),
+        contigs=contigs,
+        sections=None if contigs is None else [SectionRanges.of(s, n_contigs) for s in index["sections"]],
+        records=_count(value["records"]),
+        chunks=_count(value["chunks"]),
+        n_contigs=n_contigs,
+        span_bp=_count(value["chunk_span_bp"]),
         text=value,
     )
 

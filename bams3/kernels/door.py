@@ -127,8 +127,16 @@ def out(n: int = 1) -> Array:
     return np.zeros(n, np.uint64)
 
 
-def struct(c: Columns) -> _ColumnsStruct:
-    """The C view of columns, whose arrays must outlive it."""
+def struct(c: Columns, *needed: str) -> _ColumnsStruct:
+    """The C view of columns, whose arrays must outlive it.
+
+    Raises
+    ------
+    KernelError
+        ``bad-column`` where a needed one is missing, or has no value for some record.
+    """
+    if any(getattr(c, name) is None for name in needed):
+        raise KernelError(ERR_BAD_COLUMN)
     s = _ColumnsStruct(n=c.n)
     for name, dtype in INT_COLUMNS.items():
         values = getattr(c, name)

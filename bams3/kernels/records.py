@@ -118,7 +118,7 @@ def _measure(data: Array, n: int) -> tuple[Layouts, Array, Array, Array, Array, 
     tag_values, tag_bytes = np.empty(MAX_TAG_COLUMNS, np.uint64), np.empty(MAX_TAG_COLUMNS, np.uint64)
     layouts = LayoutsStruct(*map(address, (keys, columns, start)), MAX_LAYOUT_KEYS, MAX_LAYOUTS, 0)
     tags = TagsStruct(*map(address, (tag_keys, tag_values, tag_bytes)), MAX_TAG_COLUMNS, 0)
-    layout, sizes = np.empty(n, np.uint32), out(4)
+    layout, sizes = np.empty(n, np.uint32), out(5)
     scratch = np.zeros(4096, np.uint16), np.zeros(1 << 17, np.uint32)
     call(
         "bk_measure",
@@ -148,8 +148,8 @@ def split(records: Any, n: int) -> Columns:
     """
     data = as_bytes(records)
     layouts, columns, keys, n_values, n_bytes, layout, sizes = _measure(data, n)
-    ops, names, bases, quals = (int(size) for size in sizes)
-    c = Columns(n, data.size, layouts=layouts)
+    ops, names, bases, quals, added = (int(size) for size in sizes)
+    c = Columns(n, data.size + added, layouts=layouts)
     for name, dtype in INT_COLUMNS.items():
         setattr(c, name, np.empty(n, dtype))
     c.layout = layout
@@ -194,20 +194,28 @@ def _tag_arrays(c: Columns, keys: Array) -> tuple[Array, Array, Array, Array]:
     return np.concatenate(data), offsets(sizes[0]), np.concatenate(lengths), offsets(sizes[1])
 
 
+def _operations(c: Columns) -> Array:
+    """Operations of each record's CIGAR."""
+    if c.cigar is None:
+        raise KernelError(ERR_BAD_COLUMN)
+    return np.right_shift(c.cigar.lengths, np.uint32(2))
+
+
 def join(c: Columns, keep: Array | None = None) -> Array:
     """BAM records (uint8) of complete columns, or of those that ``keep`` (R, uint8) marks.
 
     Raises
     ------
     KernelError
-        ``bad-column`` where a column is too short, too long, or names a layout that is not there.
+        ``bad-column`` where a column is missing, too short, too long, or names a layout that is not
+        there; or where the records are longer than ``c.decoded_bytes``.
     """
-    if c.layouts is None or c.cigar is None:
-        raise TypeError("join needs every column")
+    if c.layouts is None:
+        raise KernelError(ERR_BAD_COLUMN)
     keys = np.unique(c.layouts.keys)
     tags = _tag_arrays(c, keys)
-    n_ops = np.right_shift(c.cigar.lengths, np.uint32(2))
-    s = struct(c)
+    n_ops = _operations(c)
+    s = struct(c, *INT_COLUMNS, "name", "bases", "quals")
     s.cigar_len = address(n_ops)
     s.tag_data, s.tag_data_at, s.tag_lengths, s.tag_lengths_at = map(address, tags)
     columns = np.searchsorted(keys, c.layouts.keys).astype(np.uint16)
@@ -218,6 +226,8 @@ def join(c: Columns, keep: Array | None = None) -> Array:
     size = out()
     call("bk_layouts_check", tables, tag_struct, where=out())
     call("bk_join_measure", *(tables, s, keep, tags[1].copy(), tags[3].copy(), size), where=out())
+    if int(size[0]) > c.decoded_bytes:
+        raise KernelError(ERR_BAD_COLUMN)
     joined = np.empty(int(size[0]), np.uint8)
     cursors = tags[1].copy(), tags[3].copy()
     call("bk_join", *(tables, s, keep, *cursors, u64(joined.size), joined), where=out())
@@ -238,7 +248,8 @@ def summarise(c: Columns, max_runs: int) -> tuple[Array, Array, Array, Array, Ar
     n_runs, contig, records = out(), np.empty(max_runs, np.int32), np.empty(max_runs, np.uint64)
     start, end = np.empty(max_runs, np.int64), np.empty(max_runs, np.int64)
     totals = np.zeros((max_runs, N_TOTALS), np.uint64)
-    call("bk_summarise", struct(c), u64(max_runs), n_runs, contig, records, start, end, totals)
+    s = struct(c, "contig", "pos", "flag", "mapq", "ref_len", "mate_contig", "seq_len")
+    call("bk_summarise", s, u64(max_runs), n_runs, contig, records, start, end, totals)
     n = int(n_runs[0])
     return contig[:n], records[:n], start[:n], end[:n], totals[:n]
 
@@ -247,7 +258,7 @@ def overlap(c: Columns, contig: int, start_bp: int, end_bp: int) -> tuple[Array,
     """Which records overlap the span (R, uint8), as samtools view says, and how many."""
     keep, n_kept = np.empty(c.n, np.uint8), out()
     span = ctypes.c_int32(contig), ctypes.c_int64(start_bp), ctypes.c_int64(end_bp)
-    call("bk_overlap", struct(c), *span, keep, n_kept)
+    call("bk_overlap", struct(c, "contig", "pos", "flag", "ref_len"), *span, keep, n_kept)
     return keep, int(n_kept[0])
 
 
@@ -264,10 +275,8 @@ def add_depth(
     first_window
         The section's window that ``sums[0]`` stands for.
     """
-    if c.cigar is None:
-        raise TypeError("depth needs the CIGAR column")
-    n_ops = np.right_shift(c.cigar.lengths, np.uint32(2))
-    s = struct(c)
+    n_ops = _operations(c)
+    s = struct(c, "contig", "pos", "flag")
     s.cigar_len = address(n_ops)
     call(
         "bk_depth",

@@ -89,7 +89,7 @@ def decode_dictionary(codes: Array, entries: Strings, rest: Strings, limit_bytes
     entry_at, lengths, size = offsets(entries.lengths), np.empty(codes.size, np.uint32), out()
     sizes = entry_at, u64(entries.lengths.size), rest.lengths, u64(rest.lengths.size)
     call("bk_dict_measure", codes, u64(codes.size), *sizes, lengths, size)
-    if int(size[0]) > limit_bytes:
+    if int(size[0]) > limit_bytes or int(entry_at[-1]) != entries.data.size:
         raise KernelError(ERR_BAD_COLUMN)
     data = np.empty(int(size[0]), np.uint8)
     call(

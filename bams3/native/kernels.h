@@ -123,6 +123,11 @@ struct bk_record {
     uint32_t seq_len;
 };
 
+/* Whether the name has no NUL in the file: the joined record is a byte longer. */
+static inline uint64_t bk_lacks_nul(const struct bk_record *rec) {
+    return (uint64_t)(rec->cigar - rec->name) == rec->name_len;
+}
+
 /* records.c */
 int bk_fields(const uint8_t *buf, uint64_t len, uint64_t at, struct bk_record *rec);
 /* tags.c: bytes of one tag value of this type at p (0: malformed); *header is 4 for arrays' count

@@ -76,7 +76,7 @@ BK_EXPORT int bk_scan(const uint8_t *buf, uint64_t len, uint64_t at, const int32
             *stop = BK_STOP_SPAN;
             return BK_OK;
         }
-        uint64_t size = (uint64_t)(rec.end - rec.fixed) + 4;
+        uint64_t read = (uint64_t)(rec.end - rec.fixed) + 4, size = read + bk_lacks_nul(&rec);
         if (state[S_RECORDS] > 0 && ((uint64_t)state[S_RECORDS] + 1 > max_records ||
                                      (uint64_t)state[S_BYTES] + size > max_bytes)) {
             *stop = BK_STOP_FULL;
@@ -88,6 +88,6 @@ BK_EXPORT int bk_scan(const uint8_t *buf, uint64_t len, uint64_t at, const int32
         state[S_POS] = pos;
         state[S_RECORDS] += 1;
         state[S_BYTES] += (int64_t)size;
-        at += size;
+        at += read;
     }
 }

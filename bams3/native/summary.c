@@ -66,7 +66,7 @@ BK_EXPORT int bk_summarise(const struct bk_columns *c, uint64_t max_runs, uint64
         count_flags(t + (c->flag[i] & 0x200 ? T_CATEGORIES : 0), c->flag[i],
                     c->mate_contig[i] != c->contig[i], c->mapq[i]);
         t[T_BASES] += c->seq_len[i];
-        t[T_BEFORE_START] += c->contig[i] >= 0 && c->pos[i] < 0;
+        t[T_BEFORE_START] += c->contig[i] >= 0 && end <= 0;
     }
     *n_runs = runs;
     return BK_OK;

@@ -143,12 +143,12 @@ static int measure_tags(const struct bk_record *rec, int cigar_in_tag, struct bk
  *
  * Scratch, zeroed by the caller: column_slots (4096), layout_slots (131,072).
  * Out: layout (n) is each record's layout; sizes holds CIGAR operations, name characters, packed
- * base bytes and quality bytes of the run. */
+ * base bytes and quality bytes of the run, and names that lack their NUL. */
 BK_EXPORT int bk_measure(const uint8_t *buf, uint64_t len, uint64_t n, uint16_t *column_slots,
                          uint32_t *layout_slots, struct bk_layouts *layouts, struct bk_tags *tags,
                          uint32_t *layout, uint64_t *sizes, uint64_t *where) {
     uint64_t at = 0;
-    sizes[0] = sizes[1] = sizes[2] = sizes[3] = 0;
+    sizes[0] = sizes[1] = sizes[2] = sizes[3] = sizes[4] = 0;
     layouts->n_layouts = tags->n_columns = 0;
     layouts->start[0] = 0;
     for (uint64_t i = 0; i < n; i++) {
@@ -169,6 +169,7 @@ BK_EXPORT int bk_measure(const uint8_t *buf, uint64_t len, uint64_t n, uint16_t 
         sizes[1] += rec.name_len;
         sizes[2] += (uint64_t)(rec.quals - rec.bases);
         sizes[3] += rec.seq_len;
+        sizes[4] += bk_lacks_nul(&rec);
         at += (uint64_t)(rec.end - rec.fixed) + 4;
     }
     *where = at;

@@ -1,0 +1,221 @@
+"""Frames and codecs: exact inverses on whatever a record can hold, and bounded on whatever a file can say."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import zstandard
+from bam_records import record, tag
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from record_strategies import records
+from test_kernels import columns_of, same
+
+from bams3.columns import INT_COLUMNS, Columns, Strings, tag_width
+from bams3.errors import CorruptDataError
+from bams3.format import chunk, codecs, spec
+from bams3.format.codecs import CONSTANT, RAW, ZSTD, Compression, pack_frames, unpack_frames
+
+pytestmark = pytest.mark.native
+
+COMPRESSIONS = [Compression("none"), Compression("zstd", 1), Compression("zstd", 12)]
+CHOICES = [(column.name, codec) for column in spec.COLUMNS for codec in column.codecs]
+STREAMS = st.lists(
+    st.binary(max_size=40)
+    | st.builds(lambda b, n: b * n, st.binary(min_size=1, max_size=3), st.integers(0, 400)),
+    max_size=5,
+)
+
+
+def varint(value):
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def refused(data, limit=1 << 20):
+    with pytest.raises(CorruptDataError) as caught:
+        unpack_frames(data, limit)
+    assert caught.value.kind == "bad-column"
+
+
+def blob(name, codec, columns, compression=COMPRESSIONS[1]):
+    """A column encoded as the writer does it."""
+    value = (columns.layout, columns.layouts) if name == "layout" else getattr(columns, name)
+    width = 4 if name == "cigar" else np.dtype(INT_COLUMNS.get(name, np.uint8)).itemsize
+    return pack_frames(codecs.codec_of(codec, name).encode(value, width, columns), compression)
+
+
+def without(columns, name):
+    """Columns of the same row group, as they are before ``name`` is decoded."""
+    needed = {column: getattr(columns, column) for column in chunk.needed([name]) - {name}}
+    return Columns(columns.n, columns.decoded_bytes, **needed)
+
+
+# ---- frames ----
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS, ids=str)
+class TestFrames:
+    @given(streams=STREAMS)
+    def test_streams_come_back_from_their_frames(self, compression, streams):
+        packed = pack_frames(streams, compression)
+        assert [bytes(stream) for stream in unpack_frames(packed, sum(map(len, streams)))] == streams
+
+    @given(streams=STREAMS, data=st.data())
+    def test_mutated_frames_are_refused_or_read(self, compression, streams, data):
+        packed = bytearray(pack_frames([*streams, b"x" * 30, bytes(range(30))], compression))
+        for _ in range(data.draw(st.integers(1, 3))):
+            packed[data.draw(st.integers(0, len(packed) - 1))] = data.draw(st.integers(0, 255))
+        del packed[data.draw(st.integers(0, len(packed))) :]
+        try:
+            assert sum(stream.size for stream in unpack_frames(packed, 3000)) <= 3000
+        except CorruptDataError as err:
+            assert err.kind == "bad-column"  # noqa: PT017  # any other error fails the test by itself
+
+
+def test_a_frame_is_never_larger_than_its_stream_and_some_bytes():
+    for size in (0, 1, 16, 17, 100, 70_000):
+        stream = np.random.default_rng(size).integers(0, 256, size, np.uint8)
+        assert len(pack_frames([stream], COMPRESSIONS[1])) <= size + 4
+
+
+def test_a_constant_stream_takes_its_length_and_one_byte():
+    assert pack_frames([b"\7" * 300], COMPRESSIONS[0]) == bytes([CONSTANT]) + varint(300) + b"\7"
+    assert pack_frames([b""], COMPRESSIONS[0]) == bytes([RAW, 0])
+
+
+@pytest.mark.parametrize("method", [RAW, ZSTD, CONSTANT])
+def test_a_frame_that_claims_a_terabyte_reserves_nothing(method):
+    tracemalloc.start()
+    refused(bytes([method]) + varint(1 << 40) + b"\5\1\2\3\4\5", 4 << 20)
+    assert tracemalloc.get_traced_memory()[1] < 100_000
+    tracemalloc.stop()
+
+
+def test_frames_that_together_pass_the_limit_are_refused():
+    packed = pack_frames([b"a" * 600, b"b" * 600], COMPRESSIONS[0])
+    assert len(unpack_frames(packed, 1200)) == 2
+    refused(packed, 1199)
+
+
+def test_a_compressed_frame_that_says_two_sizes_is_refused():
+    inside = zstandard.ZstdCompressor().compress(b"abc" * 1000)
+    head = bytes([ZSTD])
+    assert bytes(unpack_frames(head + varint(3000) + varint(len(inside)) + inside, 3000)[0]) == b"abc" * 1000
+    refused(head + varint(2999) + varint(len(inside)) + inside)
+    refused(head + varint(3001) + varint(len(inside)) + inside)
+    refused(head + varint(3000) + varint(len(inside) - 1) + inside)
+    refused(head + varint(3000) + varint(len(inside) + 1) + inside + b"x")
+    unsized = zstandard.ZstdCompressor(write_content_size=False).compress(b"abc" * 1000)
+    refused(head + varint(3000) + varint(len(unsized)) + unsized)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\3\0",
+        bytes([RAW]),
+        bytes([RAW, 2, 1]),
+        bytes([RAW, 0x80]),
+        bytes([RAW]) + b"\xff" * 20,
+        bytes([CONSTANT, 4]),
+        bytes([ZSTD, 4]),
+        bytes([ZSTD, 4, 0]),
+        bytes([ZSTD, 4, 4]) + b"abcd",
+        bytes([RAW, 0]) * 129,
+    ],
+    ids=lambda data: data[:4].hex(),
+)
+def test_a_frame_that_is_cut_short_or_unknown_is_refused(data):
+    refused(data)
+
+
+# ---- codecs ----
+
+
+@pytest.mark.parametrize(("name", "codec"), CHOICES)
+class TestCodecs:
+    @given(several=st.lists(records(), min_size=1, max_size=5))
+    @settings(max_examples=40)
+    def test_a_column_comes_back_from_its_codec(self, name, codec, several):
+        columns = columns_of(*several)
+        if codec == "bases2" and chunk.kernels.measure_bases(columns.bases, columns.seq_len)[2]:
+            return  # set padding bits: the writer keeps the four-bit form
+        part = (name, codecs.CODEC_ID[codec], blob(name, codec, columns))
+        decoded = chunk.decode_columns(columns.n, columns.decoded_bytes, [part], without(columns, name))
+        assert same(getattr(decoded, name), getattr(columns, name))
+        assert same(decoded.layouts, columns.layouts) or name != "layout"
+
+    @given(several=st.lists(records(), min_size=1, max_size=4), data=st.data())
+    @settings(max_examples=60)
+    def test_mutated_streams_are_refused_or_decoded(self, name, codec, several, data):
+        columns = columns_of(*several)
+        packed = blob(name, codec, columns, COMPRESSIONS[0])
+        streams = [stream.copy() for stream in unpack_frames(packed, 1 << 20)]
+        streams[:] = [
+            s[: data.draw(st.integers(0, s.size))] if data.draw(st.booleans()) else s for s in streams
+        ]
+        for stream in streams:
+            if stream.size and data.draw(st.booleans()):
+                stream[data.draw(st.integers(0, stream.size - 1))] = data.draw(st.integers(0, 255))
+        part = (name, codecs.CODEC_ID[codec], pack_frames(streams, COMPRESSIONS[0]))
+        try:
+            chunk.decode_columns(columns.n, columns.decoded_bytes, [part], without(columns, name))
+        except CorruptDataError as err:
+            assert err.kind == "bad-column"  # noqa: PT017  # any other error fails the test by itself
+            assert f"column {name}" in str(err)  # noqa: PT017
+
+    def test_a_column_of_no_or_other_records_is_refused(self, name, codec):
+        columns = columns_of(record(tags=[tag("NM", "C", 1)]), record())
+        part = (name, codecs.CODEC_ID[codec], blob(name, codec, columns))
+        if name not in ("bases", "quals"):  # joining checks those
+            others = without(columns, name)
+            others.n = 3
+            with pytest.raises(CorruptDataError, match=f"column {name}"):
+                chunk.decode_columns(3, columns.decoded_bytes, [part], others)
+        with pytest.raises(CorruptDataError, match=f"column {name}"):
+            chunk.decode_columns(2, columns.decoded_bytes, [(name, part[1], b"")], without(columns, name))
+
+    def test_a_column_without_those_that_it_needs_is_refused(self, name, codec):
+        columns = columns_of(record(), record())
+        part = (name, codecs.CODEC_ID[codec], blob(name, codec, columns))
+        if spec.COLUMN[name].needs and codec != "bytes":
+            with pytest.raises(CorruptDataError, match=f"column {name}"):
+                chunk.decode_columns(2, columns.decoded_bytes, [part])
+
+
+@given(several=st.lists(records(), min_size=1, max_size=5))
+@settings(max_examples=40)
+def test_tag_columns_come_back_from_every_codec_of_theirs(several):
+    columns = columns_of(*several)
+    for name, value in columns.tags.items():
+        for codec in spec.TAG_CODECS.get(name[3], spec.TAG_CODECS["A"]):
+            streams = codecs.codec_of(codec, f"tag:{name}").encode(value, tag_width(name), columns)
+            part = (f"tag:{name}", codecs.CODEC_ID[codec], pack_frames(streams, COMPRESSIONS[1]))
+            decoded = chunk.decode_columns(columns.n, columns.decoded_bytes, [part]).tags[name]
+            if isinstance(value, Strings):
+                assert same(decoded, value)
+            else:
+                assert bytes(decoded.view(np.uint8)) == bytes(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec"), [("pos", "planes"), ("pos", 99), ("tag:XX", "planes"), ("x", "planes")]
+)
+def test_an_unknown_column_or_codec_is_refused(name, codec):
+    with pytest.raises(CorruptDataError, match="unknown column or codec"):
+        chunk.decode_columns(1, 100, [(name, codecs.CODEC_ID.get(codec, codec), b"")])
+
+
+def test_a_row_group_never_decodes_to_much_more_than_its_records():
+    """However many columns claim however much, they are bounded together."""
+    columns = [f"tag:{a}{b}:C" for a in "ABCDEFGH" for b in "ABCDEFGH"]
+    bomb = bytes([CONSTANT]) + varint(8 << 20) + b"\0"
+    tracemalloc.start()
+    with pytest.raises(CorruptDataError, match="more than"):
+        chunk.decode_columns(50_000, 4 << 20, [(name, 1, bomb) for name in columns])
+    assert tracemalloc.get_traced_memory()[1] < 40 << 20
+    tracemalloc.stop()

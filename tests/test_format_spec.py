@@ -1,0 +1,343 @@
+"""FORMAT.md against spec.py and the code: every table, every constant, every worked example."""
+
+import json
+import re
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zstandard
+from bam_records import cigar_bytes
+from bam_records import tag as bam_tag
+
+from bams3.columns import INT_COLUMNS, Columns, Layouts, Strings, as_bytes, tag_name, tag_width
+from bams3.cutting import Layout
+from bams3.format import chunk, codecs, index, manifest, spec
+from bams3.format.codecs import CODEC_ID, Compression
+from bams3.kernels import split
+from bams3.verify import content_hash
+
+DOCUMENT = (Path(chunk.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
+TYPES = {"i4": "<i4", "i8": "<i8", "u1": "u1", "u2": "<u2", "u4": "<u4", "u8": "<u8"}
+CODES = "=ACMGRSVTWYHKDBN"
+
+# ---- examples: fenced blocks of lines, each a word and what it says; two spaces begin a remark ----
+
+
+def blocks(kind):
+    """Texts of the examples of a kind."""
+    return re.findall(rf"```example {re.escape(kind)}\n(.*?)```", DOCUMENT, re.DOTALL)
+
+
+def example(kind):
+    [text] = blocks(kind)
+    return fields_of(text)
+
+
+def fields_of(text):
+    """{word: what stands behind it}, JSON parsed; of ``blob`` the bytes of all its lines."""
+    out = {"blob": b""}
+    for line in text.splitlines():
+        word, rest = line.split(maxsplit=1)
+        if word == "blob":
+            out[word] += hex_bytes(rest)
+        else:
+            out[word] = rest if word == "column" else json.loads(rest)
+    return out
+
+
+def hex_bytes(text):
+    """The bytes of lines of hex digits, each up to its remark."""
+    return b"".join(bytes.fromhex(re.split(r"\s{2,}", line.strip())[0]) for line in text.splitlines())
+
+
+def plain(column, values):
+    """Values as an example writes them, as the package holds them."""
+    if column in INT_COLUMNS and column != "layout":
+        return np.array(values, INT_COLUMNS[column])
+    if column == "layout":
+        return layouts(values)
+    if column == "bases":
+        return as_bytes(b"".join(map(four_bits, values)))
+    if column == "quals":
+        return as_bytes(bytes(value for record in values for value in record))
+    raw = [as_string(column, value) for value in values]
+    return Strings(np.array([len(one) for one in raw], np.uint32), as_bytes(b"".join(raw)))
+
+
+def as_string(column, value):
+    if column == "cigar":
+        return cigar_bytes(value)
+    if column == "name":
+        return value.encode()
+    tag, kind = column.split(":")[1:]
+    return bam_tag(tag, kind, value)[8:]  # behind tag, type, subtype and count
+
+
+def four_bits(bases):
+    codes = [CODES.index(base) for base in bases] + [0] * (len(bases) % 2)
+    return bytes(high << 4 | low for high, low in zip(codes[::2], codes[1::2], strict=True))
+
+
+def layouts(values):
+    distinct = list(dict.fromkeys(map(tuple, values)))
+    keys = [struct.unpack("<I", key.replace(":", "").encode().ljust(4, b"\0"))[0] for one in distinct for key in one]
+    start = np.cumsum([0, *map(len, distinct)]).astype(np.uint32)
+    numbers = np.array([distinct.index(tuple(value)) for value in values], np.uint32)
+    return numbers, Layouts(np.array(keys, np.uint32), start)
+
+
+def arrays(value):
+    """All arrays in a value, for comparisons."""
+    if isinstance(value, Strings):
+        return [value.lengths.tolist(), value.data.tolist()]
+    if isinstance(value, tuple):
+        return [value[0].tolist(), value[1].keys.tolist(), value[1].start.tolist()]
+    return [value.tolist()]
+
+
+def given_columns(fields):
+    columns = Columns(len(fields["values"]), 1000)
+    for name, values in fields.get("given", {}).items():
+        setattr(columns, name, plain(name, values))
+    return columns
+
+
+@pytest.mark.parametrize("name", spec.CODECS.values())
+def test_codec_example_is_what_the_code_writes(name):
+    fields = example(name)
+    column = fields["column"]
+    value = plain(column, fields["values"])
+    tag = column.removeprefix(spec.TAG_PREFIX)
+    width = tag_width(tag) if tag != column else 4 if column == "cigar" else value_width(value)
+    streams = codecs.codec_of(name, column).encode(value, width, given_columns(fields))
+    assert codecs.pack_frames(streams, Compression("none")).hex(" ") == fields["blob"].hex(" ")
+
+
+def value_width(value):
+    return value.dtype.itemsize if isinstance(value, np.ndarray) else 1
+
+
+@pytest.mark.parametrize("name", spec.CODECS.values())
+def test_codec_example_is_what_the_code_reads(name):
+    fields = example(name)
+    column, columns = fields["column"], given_columns(fields)
+    chunk.decode_columns(columns.n, 1000, [(column, CODEC_ID[name], fields["blob"])], columns)
+    if column.startswith(spec.TAG_PREFIX):
+        found = columns.tags[column.removeprefix(spec.TAG_PREFIX)]
+    else:
+        found = getattr(columns, column)
+    found = (found, columns.layouts) if column == "layout" else found
+    assert arrays(found) == arrays(plain(column, fields["values"]))
+
+
+def frame_pairs():
+    """(stream, frame) of the example of frames."""
+    [text] = blocks("frames")
+    lines = [hex_bytes(line.split(maxsplit=1)[1]) for line in text.splitlines()]
+    return list(zip(lines[::2], lines[1::2], strict=True))
+
+
+@pytest.mark.parametrize(("stream", "frame"), frame_pairs())
+def test_frame_example_is_what_the_code_makes(stream, frame):
+    [found] = codecs.unpack_frames(frame, 1000)
+    assert bytes(found) == stream
+    assert is_same_zstd(codecs.pack_frame(stream, Compression()), frame)
+
+
+def is_same_zstd(made, written):
+    """Equal bytes, where this is the zstd that the examples were made with; else the same method."""
+    version = ".".join(map(str, zstandard.ZSTD_VERSION))
+    return made == written if f"zstd {version}" in DOCUMENT else made[:2] == written[:2]
+
+
+def test_every_frame_method_has_an_example():
+    assert [frame[0] for _, frame in frame_pairs()] == [codecs.RAW, codecs.CONSTANT, codecs.ZSTD]
+
+
+def test_folder_example_is_what_the_code_makes():
+    fields = example("folders")
+    assert index.folder_names(fields["contigs"]) == fields["folders"]
+
+
+def test_section_example_is_what_the_code_makes():
+    fields = example("sections")
+    found = index.sections_of(fields["lengths"], fields["chunk_span_bp"])
+    assert [[section.first, section.n] for section in found] == fields["sections"]
+
+
+# ---- the whole store of the document ----
+
+
+def stored(kind):
+    """(key, bytes) of the object that an example shows; its name stands in the line before."""
+    [found] = re.findall(rf"`([^`]+)`:\n\n```example {kind}\n(.*?)```", DOCUMENT, re.DOTALL)
+    return found[0], hex_bytes(found[1])
+
+
+def test_example_record_makes_the_example_chunk():
+    key, data = stored("chunk")
+    record = as_bytes(hex_bytes(blocks("record")[0]))
+    group = chunk.encode_group(split(record, 1), Compression())
+    context = {"contigs": [[0, "chr1", 1000]], "read_groups": []}
+    made, directory = chunk.build_chunk([group], context)
+    assert made.hex(" ") == data.hex(" ")
+    assert chunk.parse_head(data).directory.encode() == directory.encode()
+    assert key.endswith(f"-{content_hash(data):08x}.chunk")
+
+
+def test_example_manifest_is_what_the_code_writes():
+    [text] = blocks("_metadata.json")
+    value = {key: item for key, item in json.loads(text).items() if key != "crc32"}
+    assert manifest.render(value) == text.encode()
+    assert manifest.parse(text.encode()).text == json.loads(text)
+
+
+def test_example_index_is_what_the_code_writes():
+    key, data = stored("index")
+    chunk_key, chunk_data = stored("chunk")
+    found = manifest.parse(blocks("_metadata.json")[0].encode())
+    head = chunk.parse_head(chunk_data)
+    [section] = found.sections
+    row = index.parse_chunks(cut(data, section.chunks))
+    assert index.chunk_key("chr1", row[0]) == chunk_key
+    assert index.parse_directories(cut(data, section.directories), row)[0].encode() == head.directory_bytes
+    windows = Layout.of(header_of(found), found.span_bp).windows[0]
+    columns = split(as_bytes(hex_bytes(blocks("record")[0])), 1)
+    extents, totals = chunk.group_summary(columns)
+    frames = index.group_depth(columns, extents, windows)
+    writer = index.IndexWriter(1, index.sections_of([1000], found.span_bp))
+    writer.add(0, index.ChunkSummary(row, head.directory_bytes, extents, totals, frames))
+    made, _ = writer.finish([["chr1", 1000]])
+    assert is_same_zstd(made, data)
+    assert key.endswith(f"-{content_hash(data):08x}.bin")
+
+
+def cut(data, where):
+    return data[where.offset : where.offset + where.size_bytes]
+
+
+def header_of(found):
+    from bams3.bam import BamHeader
+    from bams3.regions import ContigTable
+
+    return BamHeader(b"", ContigTable(*map(tuple, zip(*found.contigs, strict=True))))
+
+
+# ---- tables ----
+
+
+def test_written_columns_are_those_of_the_code():
+    rows = "\n".join(f"| `{c.name}` | {c.dtype} | {c.meaning} |" for c in spec.COLUMNS)
+    assert f"| column | dtype | meaning |\n|---|---|---|\n{rows}\n\n" in DOCUMENT
+
+
+def test_written_codecs_of_columns_are_those_of_the_code():
+    written = {}
+    for names, codec, needs in re.findall(r"^\| ((?:`\w+` ?)+)\| ([\w ,=]+?) \| (.*?) ?\|$", section(8), re.M):
+        several = [re.findall(r"`(\w+)`", one) for one in needs.split(";")]
+        for i, name in enumerate(re.findall(r"`(\w+)`", names)):
+            allowed = tuple(re.sub(",.*", "", codec).split(" or "))
+            written[name] = allowed, tuple(several[i if len(several) > 1 else 0])
+    assert written == {column.name: (column.codecs, column.needs) for column in spec.COLUMNS}
+
+
+def test_written_codec_numbers_are_those_of_the_code():
+    rows = re.findall(r"^\| (\d+) \| (\w+) \|", section(8), re.M)
+    assert {int(number): name for number, name in rows} == spec.CODECS
+
+
+def test_written_locate_columns_are_those_of_the_code():
+    order = ", ".join(f"`{name}`" for name in spec.LOCATE)
+    assert f"file order of blobs: {order}, each of all row groups" in DOCUMENT
+
+
+def test_written_tag_types_are_those_of_the_code():
+    for types, width, codec in re.findall(r"^\| (\w[\w ]*?) \| (\d) \| (\w+(?: or \w+)?) \|", section(9), re.M):
+        kinds = types.removeprefix("B and subtype ").split()
+        for kind in kinds:
+            name = f"NM:B{kind}" if types.startswith("B") else f"NM:{kind}"
+            assert tag_width(name) == int(width)
+            assert spec.TAG_CODECS.get(name[3], spec.TAG_CODECS["A"]) == tuple(codec.split(" or "))
+
+
+def test_written_totals_are_those_of_the_code():
+    rows = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", section(5), re.M))
+    assert {int(i): name for i, name in rows.items()} == {
+        i: name for i, name in enumerate(spec.TOTALS) if not name.startswith("failed_")
+    }
+    failed = [(i, name) for i, name in enumerate(spec.TOTALS) if name.startswith("failed_")]
+    assert f"| {failed[0][0]}-{failed[-1][0]} | `{failed[0][1]}` ... `{failed[-1][1]}` |" in DOCUMENT
+    assert [name.removeprefix("failed_") for _, name in failed] == list(spec.TOTALS[: len(failed)])
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("CHUNK", index.CHUNK), ("GROUP", chunk.GROUP), ("EXTENT", chunk.EXTENT), ("BLOB", chunk.BLOB)],
+)
+def test_written_layout_of_a_row_is_that_of_the_code(name, dtype):
+    table = re.search(rf"^{name}, (\d+) bytes[^|]*((?:\|.*\n)+)", DOCUMENT, re.M)
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\w+) \| `(\w+)` \|", table[2], re.M)
+    assert int(table[1]) == dtype.itemsize
+    assert [(field, int(at), int(size), np.dtype(TYPES[kind])) for at, size, kind, field in rows] == [
+        (field, dtype.fields[field][1], dtype.fields[field][0].itemsize, dtype.fields[field][0])
+        for field in dtype.names
+    ]
+
+
+def test_written_chunk_head_is_that_of_the_code():
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\w+) \| `(\w+)` \|", section(6), re.M)
+    fixed = [(int(at), int(size), name) for at, size, _, name in rows if name in HEAD]
+    assert fixed == [(0, 8, "magic"), (8, 2, "major"), (10, 2, "minor"), (12, 4, "context_bytes"), (16, 4, HEAD[-1])]
+    assert spec.CHUNK_MAGIC.hex(" ") in section(6)
+    assert chunk.head_bytes_of(0) == 24
+
+
+HEAD = ("magic", "major", "minor", "context_bytes", "directory_bytes")
+
+
+@pytest.mark.parametrize(
+    ("row", "values"),
+    [
+        ("`GROUP_RECORDS` | 50,000", [spec.GROUP_RECORDS]),
+        ("`GROUP_BYTES` | 24 MiB", [spec.GROUP_BYTES >> 20]),
+        ("`CHUNK_RECORDS`, `CHUNK_BYTES` | 1,000,000; 128 MiB", [spec.CHUNK_RECORDS, spec.CHUNK_BYTES >> 20]),
+        (
+            "`CHUNK_SPAN_BP`, `MIN_CHUNK_SPAN_BP`, `MAX_CHUNK_SPAN_BP` | 1,000,000; 256,000; 8,000,000",
+            [spec.CHUNK_SPAN_BP, spec.MIN_CHUNK_SPAN_BP, spec.MAX_CHUNK_SPAN_BP],
+        ),
+        ("`WINDOW_BP`, `FRAME_WINDOWS` | 100; 65,536", [spec.WINDOW_BP, spec.FRAME_WINDOWS]),
+        ("`MANIFEST_CONTIGS` | 1,000", [spec.MANIFEST_CONTIGS]),
+        ("`MAX_INDEX_RANGE_BYTES` | 1 GiB", [spec.MAX_INDEX_RANGE_BYTES >> 30]),
+    ],
+)
+def test_written_limit_is_that_of_the_code(row, values):
+    assert f"| {row} |" in DOCUMENT
+    assert [int(text.replace(",", "")) for text in re.findall(r"\d[\d,]*", row.split("|")[1])] == values
+
+
+def test_every_constant_of_the_spec_is_written():
+    shown = {"COLUMNS", "COLUMN", "LOCATE", "CODECS", "TOTALS", "TAG_CODECS", "FORMAT", "VERSION"}
+    strings = {name for name, value in vars(spec).items() if name.isupper() and isinstance(value, (str, bytes))}
+    for name in vars(spec):
+        if name.isupper() and not name.startswith("_") and name not in shown | strings:
+            assert f"`{name}`" in DOCUMENT, f"{name} is not in FORMAT.md"
+    for key in (spec.MANIFEST_KEY, spec.PROVENANCE_KEY, spec.RESUME_PREFIX, spec.DATA_PREFIX, spec.TAG_PREFIX):
+        assert key in DOCUMENT
+
+
+def test_written_version_is_that_of_the_code():
+    version = ".".join(map(str, spec.VERSION))
+    assert DOCUMENT.startswith(f"# The {spec.FORMAT} format, version {version}\n")
+
+
+def test_tag_keys_are_written_as_the_code_names_them():
+    assert tag_name(struct.unpack("<I", b"NM" + b"C\0")[0]) == "NM:C"
+    assert tag_name(struct.unpack("<I", b"CGB*")[0]) == "CG:B*"
+    assert "`CG:B*` (subtype 0x2a)" in DOCUMENT
+
+
+def section(number):
+    """The text of a numbered section."""
+    return re.search(rf"^## {number}\. .*?(?=^## |\Z)", DOCUMENT, re.M | re.DOTALL)[0]
