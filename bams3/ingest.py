@@ -142,14 +142,7 @@ def _seal(
     index_key = f"_index-{content_hash(index_data):08x}.bin"
     report = converter.report
     value = {
-        "format": spec.FORMAT,
-        "version": ".".join(map(str, spec.VERSION)),
-        "records": report.records,
-        "contigs": len(contigs),
-        "chunks": report.chunks,
-        "chunk_bytes": report.bytes_out,
-        "chunk_span_bp": options.span_bp,
-        "compression": options.compression.method,
+        **_manifest_start(report, len(contigs), options),
         "header": {"key": header_key, "range": [0, len(header.text), chunk.crc32(header.text)]},
         "index": {"key": index_key, "bytes": len(index_data), **ranges},
     }
@@ -172,3 +165,17 @@ def _seal(
     converter.keys |= {header_key, index_key}
     for key in list(store.list(spec.RESUME_PREFIX)):
         store.delete(key)
+
+
+def _manifest_start(report: ConvertReport, n_contigs: int, options: ConvertOptions) -> dict[str, Any]:
+    """What the manifest says of the store as a whole."""
+    return {
+        "format": spec.FORMAT,
+        "version": ".".join(map(str, spec.VERSION)),
+        "records": report.records,
+        "contigs": n_contigs,
+        "chunks": report.chunks,
+        "chunk_bytes": report.bytes_out,
+        "chunk_span_bp": options.span_bp,
+        "compression": options.compression.method,
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -111,8 +111,19 @@ class Scanner:
 # ---- records to columns and back ----
 
 
-def _measure(data: Array, n: int) -> tuple[Layouts, Array, Array, Array, Array, Array, Array]:
-    """Layouts, column of each key, tag keys, their values and bytes, each record's layout, sizes."""
+class _Measured(NamedTuple):
+    """What a first reading of records says of their columns."""
+
+    layouts: Layouts
+    key_columns: Array  # tag column of each key, uint16 (K,)
+    tag_keys: Array  # of each tag column, uint32
+    tag_values: Array  # occurrences in each tag column, uint64
+    tag_bytes: Array  # payload of each tag column, uint64
+    layout: Array  # of each record, uint32 (R,)
+    sizes: Array  # CIGAR operations, name characters, base bytes, quality bytes, NULs that lack
+
+
+def _measure(data: Array, n: int) -> _Measured:
     keys, columns = np.empty(MAX_LAYOUT_KEYS, np.uint32), np.empty(MAX_LAYOUT_KEYS, np.uint16)
     start, tag_keys = np.empty(MAX_LAYOUTS + 1, np.uint32), np.empty(MAX_TAG_COLUMNS, np.uint32)
     tag_values, tag_bytes = np.empty(MAX_TAG_COLUMNS, np.uint64), np.empty(MAX_TAG_COLUMNS, np.uint64)
@@ -129,8 +140,8 @@ def _measure(data: Array, n: int) -> tuple[Layouts, Array, Array, Array, Array, 
     n_layouts, n_tags = layouts.n_layouts, tags.n_columns
     n_keys = int(start[n_layouts])
     found = Layouts(keys[:n_keys].copy(), start[: n_layouts + 1].copy())
-    per_tag = (values[:n_tags].copy() for values in (tag_keys, tag_values, tag_bytes))
-    return found, columns[:n_keys].copy(), *per_tag, layout, sizes  # type: ignore[return-value]
+    per_tag = [values[:n_tags].copy() for values in (tag_keys, tag_values, tag_bytes)]
+    return _Measured(found, columns[:n_keys].copy(), *per_tag, layout, sizes)
 
 
 def split(records: Any, n: int) -> Columns:
@@ -147,36 +158,37 @@ def split(records: Any, n: int) -> Columns:
     Reads the records twice and writes their bytes once.
     """
     data = as_bytes(records)
-    layouts, columns, keys, n_values, n_bytes, layout, sizes = _measure(data, n)
-    ops, names, bases, quals, added = (int(size) for size in sizes)
-    c = Columns(n, data.size + added, layouts=layouts)
+    m = _measure(data, n)
+    c = _empty_columns(n, data.size, m)
+    data_at = offsets(m.tag_bytes)
+    lengths_at = offsets(np.where(has_lengths(m.tag_keys), m.tag_values, 0))
+    tag_data, tag_lengths = np.empty(int(data_at[-1]), np.uint8), np.empty(int(lengths_at[-1]), np.uint32)
+    s = struct(c)
+    assert c.cigar is not None
+    s.tag_data, s.tag_data_at = address(tag_data), address(data_at)
+    s.tag_lengths, s.tag_lengths_at = address(tag_lengths), address(lengths_at)
+    tables, cursors = _layouts_struct(m.layouts, m.key_columns), (data_at.copy(), lengths_at.copy())
+    call("bk_split", data, u64(data.size), tables, s, *cursors, where=out())
+    c.cigar.lengths[:] *= 4  # the kernel counts operations
+    long = has_lengths(m.tag_keys)
+    for i, key in enumerate(m.tag_keys.tolist()):
+        if key >> 24 != IN_CIGAR:
+            values = tag_data[int(data_at[i]) : int(data_at[i + 1])]
+            lengths = tag_lengths[int(lengths_at[i]) : int(lengths_at[i + 1])]
+            c.tags[tag_name(key)] = Strings(lengths, values) if long[i] else values
+    return c
+
+
+def _empty_columns(n: int, size_bytes: int, m: _Measured) -> Columns:
+    """Columns with room for what was measured."""
+    ops, names, bases, quals, added = (int(size) for size in m.sizes)
+    c = Columns(n, size_bytes + added, layouts=m.layouts)
     for name, dtype in INT_COLUMNS.items():
         setattr(c, name, np.empty(n, dtype))
-    c.layout = layout
+    c.layout = m.layout
     c.cigar = Strings(np.empty(n, np.uint32), np.empty(4 * ops, np.uint8))
     c.name = Strings(np.empty(n, np.uint32), np.empty(names, np.uint8))
     c.bases, c.quals = np.empty(bases, np.uint8), np.empty(quals, np.uint8)
-    data_at = offsets(n_bytes)
-    lengths_at = offsets(np.where(has_lengths(keys), n_values, 0))
-    tag_data, tag_lengths = np.empty(int(data_at[-1]), np.uint8), np.empty(int(lengths_at[-1]), np.uint32)
-    s = struct(c)
-    s.tag_data, s.tag_data_at = address(tag_data), address(data_at)
-    s.tag_lengths, s.tag_lengths_at = address(tag_lengths), address(lengths_at)
-    tables = _layouts_struct(layouts, columns)
-    call(
-        "bk_split",
-        *(data, u64(data.size), tables, s, data_at.copy(), lengths_at.copy()),
-        where=out(),
-    )
-    c.cigar.lengths[:] *= 4
-    for key, long, d0, d1, l0, l1 in zip(
-        *(keys.tolist(), has_lengths(keys).tolist(), data_at[:-1].tolist(), data_at[1:].tolist()),
-        *(lengths_at[:-1].tolist(), lengths_at[1:].tolist()),
-        strict=True,
-    ):
-        if key >> 24 != IN_CIGAR:
-            values = tag_data[d0:d1]
-            c.tags[tag_name(key)] = Strings(tag_lengths[l0:l1], values) if long else values
     return c
 
 

@@ -99,9 +99,8 @@ BK_EXPORT int bk_bases_unpack(const uint8_t *packed, uint64_t packed_bytes, cons
         in += (len + 3) / 4;
         out += bytes;
     }
-    return in == packed_bytes && out == bases_bytes && found == n_exceptions
-               ? BK_OK
-               : BK_ERR_COLUMN_LENGTH;
+    return in == packed_bytes && out == bases_bytes && found == n_exceptions ? BK_OK
+                                                                             : BK_ERR_COLUMN_LENGTH;
 }
 
 /* ---- byte planes: the k-th bytes of all values together ---- */
@@ -166,7 +165,8 @@ BK_EXPORT int bk_dict_encode(const uint8_t *data, uint64_t data_bytes, const uin
     return at == data_bytes ? BK_OK : BK_ERR_COLUMN_LENGTH;
 }
 
-/* Lengths of the decoded strings. Out: lengths (n), data_bytes. entry_at has n_entries + 1 offsets. */
+/* Lengths of the decoded strings. Out: lengths (n), data_bytes. entry_at has n_entries + 1 offsets.
+ */
 BK_EXPORT int bk_dict_measure(const uint8_t *code, uint64_t n, const uint64_t *entry_at,
                               uint64_t n_entries, const uint32_t *rest_len, uint64_t n_rest,
                               uint32_t *lengths, uint64_t *data_bytes) {

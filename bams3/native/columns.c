@@ -263,8 +263,8 @@ BK_EXPORT int bk_join(const struct bk_layouts *layouts, const struct bk_columns 
     return *where == size ? BK_OK : BK_ERR_COLUMN_LENGTH;
 }
 
-/* Check a layout table that came from a file: starts in order, columns that exist and have the key's
- * type, types that are known. */
+/* Check a layout table that came from a file: starts in order, columns that exist and have the
+ * key's type, types that are known. */
 BK_EXPORT int bk_layouts_check(const struct bk_layouts *layouts, const struct bk_tags *tags,
                                uint64_t *where) {
     for (uint64_t s = 0; s < layouts->n_layouts; s++) {

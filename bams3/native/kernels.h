@@ -45,9 +45,9 @@ typedef uint32_t bk_tag_key;
 
 /* The distinct tag layouts of a row group: layout s is keys[start[s]] .. keys[start[s + 1] - 1]. */
 struct bk_layouts {
-    bk_tag_key *keys;     /* max_keys entries */
-    uint16_t *columns;    /* max_keys entries: the tag column of each key */
-    uint32_t *start;      /* max_layouts + 1 entries */
+    bk_tag_key *keys;  /* max_keys entries */
+    uint16_t *columns; /* max_keys entries: the tag column of each key */
+    uint32_t *start;   /* max_layouts + 1 entries */
     uint64_t max_keys;
     uint64_t max_layouts;
     uint64_t n_layouts;

@@ -3,8 +3,8 @@
  *   HWI-ST1:134:C0D8DACXX:2:1101:2458:142498
  *   ^text   ^numbers or texts ...            separators  - : : : : : :
  *
- * A row group has one template: the separators, and which fields are numbers. A name that fits it is
- * regular; all others are kept as they are.
+ * A row group has one template: the separators, and which fields are numbers. A name that fits it
+ * is regular; all others are kept as they are.
  */
 #include "kernels.h"
 
@@ -41,8 +41,8 @@ static uint32_t cut(const uint8_t *name, uint32_t len, uint32_t *end) {
     return fields;
 }
 
-/* Make the template of the first name. Out: n_fields (0: none can be made), separators (n_fields - 1
- * of 16), is_text (n_fields of 16). */
+/* Make the template of the first name. Out: n_fields (0: none can be made), separators (n_fields -
+ * 1 of 16), is_text (n_fields of 16). */
 BK_EXPORT int bk_names_template(const uint8_t *name, uint32_t len, uint32_t *n_fields,
                                 uint8_t *separators, uint8_t *is_text) {
     uint32_t end[MAX_FIELDS], start = 0;

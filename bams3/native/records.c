@@ -36,8 +36,8 @@ int bk_fields(const uint8_t *buf, uint64_t len, uint64_t at, struct bk_record *r
     return BK_OK;
 }
 
-/* State of a scan, an int64_t array that the caller keeps between calls. The caller sets S_SECTION to
- * INT64_MIN before the first record, and S_RECORDS and S_BYTES to 0 where a row group begins. */
+/* State of a scan, an int64_t array that the caller keeps between calls. The caller sets S_SECTION
+ * to INT64_MIN before the first record, and S_RECORDS and S_BYTES to 0 where a row group begins. */
 enum { S_SECTION, S_WINDOW, S_CONTIG, S_POS, S_RECORDS, S_BYTES };
 
 enum bk_stop { BK_STOP_NEED_MORE = 0, BK_STOP_SPAN = 1, BK_STOP_FULL = 2 };
@@ -45,8 +45,8 @@ enum bk_stop { BK_STOP_NEED_MORE = 0, BK_STOP_SPAN = 1, BK_STOP_FULL = 2 };
 /* Walk records from `at` until the data ends, the next record belongs to another span, or the row
  * group is full.
  *
- * contig_section[c] is the section of contig c; contig_span[c] its span in bp (0: the whole contig is
- * one span, shared by its section). n_contigs is also the section of unplaced reads' contig -1.
+ * contig_section[c] is the section of contig c; contig_span[c] its span in bp (0: the whole contig
+ * is one span, shared by its section). n_contigs is also the section of unplaced reads' contig -1.
  * Out: next is the offset of the first record not taken; stop is a bk_stop. */
 BK_EXPORT int bk_scan(const uint8_t *buf, uint64_t len, uint64_t at, const int32_t *contig_section,
                       const int64_t *contig_span, uint64_t n_contigs, uint64_t max_records,

@@ -5,10 +5,26 @@
  * quality control, then again for those that failed, then two more. The order is part of the
  * format (spec.py TOTALS). */
 enum {
-    T_RECORDS, T_PRIMARY, T_SECONDARY, T_SUPPLEMENTARY, T_DUPLICATES, T_PRIMARY_DUPLICATES,
-    T_MAPPED, T_PRIMARY_MAPPED, T_PAIRED, T_READ1, T_READ2, T_PROPER_PAIR, T_BOTH_MAPPED,
-    T_SINGLETONS, T_MATE_ELSEWHERE, T_MATE_ELSEWHERE_MAPQ5, T_CATEGORIES,
-    T_BASES = 2 * T_CATEGORIES, T_BEFORE_START, T_SIZE
+    T_RECORDS,
+    T_PRIMARY,
+    T_SECONDARY,
+    T_SUPPLEMENTARY,
+    T_DUPLICATES,
+    T_PRIMARY_DUPLICATES,
+    T_MAPPED,
+    T_PRIMARY_MAPPED,
+    T_PAIRED,
+    T_READ1,
+    T_READ2,
+    T_PROPER_PAIR,
+    T_BOTH_MAPPED,
+    T_SINGLETONS,
+    T_MATE_ELSEWHERE,
+    T_MATE_ELSEWHERE_MAPQ5,
+    T_CATEGORIES,
+    T_BASES = 2 * T_CATEGORIES,
+    T_BEFORE_START,
+    T_SIZE
 };
 
 /* One record into its categories: the rules of samtools flagstat. */

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import threading
 from collections.abc import Iterator
@@ -26,6 +27,18 @@ def _disk_errors(where: Path) -> Iterator[None]:
         raise StoreError(f"{where}: {err.strerror}", kind="disk", hint=hint) from err
 
 
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes out of the ``with`` block, where the file system can."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems lock no folders
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 class LocalStore:
     """Objects as files below ``root``. Files are written aside and renamed, so none is ever half."""
 
@@ -42,13 +55,23 @@ class LocalStore:
     def _write_aside(self, path: Path, data: bytes) -> Path:
         aside = path.with_name(f".{path.name[:60]}.{os.getpid()}.{threading.get_ident()}.partial")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            aside.write_bytes(data)
+            self._write(aside, data)
         except BaseException:
             with contextlib.suppress(OSError):
                 aside.unlink(missing_ok=True)
             raise
         return aside
+
+    def _write(self, path: Path, data: bytes) -> None:
+        """Write a file and the folders that it lies in, which another process may be removing."""
+        for attempts_left in (2, 1, 0):
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+                return
+            except FileNotFoundError:
+                if not attempts_left:
+                    raise
 
     def put(self, key: str, data: bytes) -> None:
         path = self._path(key)
@@ -68,10 +91,11 @@ class LocalStore:
         return True
 
     def put_if_match(self, key: str, data: bytes, expected: bytes) -> bool:
-        """As Store says; between look and rename another writer may slip in (files have no such put)."""
-        if not self.exists(key) or self.get(key) != expected:
-            return False
-        self.put(key, data)
+        """As Store says; the lock goes with the process that holds it."""
+        with _disk_errors(self._root), _locked(self._root):
+            if not self.exists(key) or self.get(key) != expected:
+                return False
+            self.put(key, data)
         return True
 
     def get(self, key: str) -> bytes:
