@@ -89,7 +89,7 @@ def _group() -> click.Group:
             return command
 
     return Commands(
-        help="Alignments as independent chunks: convert them, ask them, check them, spread the work.",
+        help="Alignments as independent, checksummed chunks: convert them, ask them, check them.",
         params=[
             click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_version)
         ],

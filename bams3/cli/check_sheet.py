@@ -10,7 +10,7 @@ from ..regions import BedRow, read_bed
 from ..tables import SHEET_COLUMNS, Sample, read_samples
 
 
-@click.command(no_args_is_help=True)
+@click.command(short_help="Check the samples sheet of a cohort.", no_args_is_help=True)
 @click.argument("samples", type=click.Path(path_type=Path))
 @click.option("--regions", type=click.Path(path_type=Path), metavar="BED", help="Check this BED file too.")
 @click.option("--json", "as_json", is_flag=True, help="Write what was understood as JSON.")

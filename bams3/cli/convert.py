@@ -27,11 +27,13 @@ from ..store import Store
 from . import warn
 
 
-@click.command(no_args_is_help=True)
+@click.command(short_help="Alignments to a store.", no_args_is_help=True)
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="OUT.bams3")
 @click.option("--reference", type=click.Path(path_type=Path), metavar="FASTA", help="Reference of a CRAM.")
-@click.option("--workers", "-w", default="auto", metavar="auto|N", help="Threads (auto: one a core).")
+@click.option(
+    "--workers", "--threads", "-@", default="auto", metavar="auto|N", help="Threads (auto: one a core)."
+)
 @click.option("--chunk-size", default="1M", metavar="256K..8M", help="Bases of a contig in one chunk (1M).")
 @click.option(
     "--chunk-records",
@@ -41,7 +43,7 @@ from . import warn
     help="Most records in one chunk.",
 )
 @click.option("--compression", type=click.Choice(["zstd", "none"]), default="zstd", show_default=True)
-@click.option("--level", default=1, show_default=True, type=click.IntRange(1, 22), help="Level of zstd.")
+@click.option("--level", default=1, show_default=True, type=click.IntRange(1, 19), help="Level of zstd.")
 @click.option(
     "--max-memory", metavar="SIZE", help="Memory not to pass, such as 800M; fewer threads if need be."
 )

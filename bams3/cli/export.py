@@ -13,7 +13,7 @@ from ..query import open_store
 from . import warn
 
 
-@click.command(no_args_is_help=True)
+@click.command(short_help="A store to BAM, CRAM or SAM.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
 @click.argument("output", metavar="OUT.bam|cram|sam")
 @click.option("--reference", type=click.Path(path_type=Path), metavar="FASTA", help="Reference of a CRAM.")

@@ -17,7 +17,7 @@ from ..regions import MAX_BP, UNPLACED, BedRow, Region, merge_intervals, parse_r
 from . import warn
 
 
-@click.command(no_args_is_help=True)
+@click.command(short_help="Records and counts of regions.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
 @click.argument("regions", metavar="[REGION...]", nargs=-1)
 @click.option("--count", "-c", is_flag=True, help="Write how many records there are, nothing else.")

@@ -8,7 +8,7 @@ import click
 from ..tables import join_counts, write_counts
 
 
-@click.command(no_args_is_help=True)
+@click.command(short_help="Count tables to one table and a heat map.", no_args_is_help=True)
 @click.argument("counts", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="COUNTS...")
 @click.option("--table", type=click.Path(path_type=Path), metavar="TSV", help="Write the joined table here.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="PNG", help="Write a heat map of it here.")

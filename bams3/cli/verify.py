@@ -12,7 +12,7 @@ from ..query import open_store
 from ..verify import verify
 
 
-@click.command(no_args_is_help=True)
+@click.command(short_help="Check every byte of a store.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
 @click.option("--threads", "-@", default=2, show_default=True, type=click.IntRange(1, 1024))
 @click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")

@@ -141,7 +141,7 @@ def _measure(data: Array, n: int) -> _Measured:
     n_keys = int(start[n_layouts])
     found = Layouts(keys[:n_keys].copy(), start[: n_layouts + 1].copy())
     per_tag = [values[:n_tags].copy() for values in (tag_keys, tag_values, tag_bytes)]
-    return _Measured(found, columns[:n_keys].copy(), *per_tag, layout, sizes)
+    return _Measured(found, columns[:n_keys].copy(), per_tag[0], per_tag[1], per_tag[2], layout, sizes)
 
 
 def split(records: Any, n: int) -> Columns:

@@ -23,4 +23,4 @@ rule convert:
         reference=reference_option,
     shell:
         "bams3 convert {input.alignment:q} {params.store:q} {params.reference:q}"
-        " --workers {threads} --force > {log:q} 2>&1"
+        " --workers {threads} --max-memory {resources.mem_mb}M --force > {log:q} 2>&1"
