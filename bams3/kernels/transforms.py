@@ -182,17 +182,13 @@ def join_names(fields: NameFields) -> Strings:
         ``bad-column`` where values name texts that are not there, or lengths do not add up.
     """
     f, n = fields.is_text.size, fields.regular.size
+    if f > MAX_FIELDS or fields.separators.size != max(f - 1, 0) or fields.n_texts.size != f:
+        raise KernelError(ERR_BAD_COLUMN)
     first_text = np.zeros(f + 1, np.uint32)
     np.cumsum(fields.n_texts, out=first_text[1:])
     text_at = offsets(fields.texts.lengths)
     values = np.ascontiguousarray(fields.values)
-    if (
-        f > MAX_FIELDS
-        or fields.separators.size != max(f - 1, 0)
-        or fields.n_texts.size != f
-        or int(first_text[-1]) != fields.texts.lengths.size
-        or int(text_at[-1]) != fields.texts.data.size
-    ):
+    if int(first_text[-1]) != fields.texts.lengths.size or int(text_at[-1]) != fields.texts.data.size:
         raise KernelError(ERR_BAD_COLUMN)
     arrays = fields.separators, fields.is_text, first_text, text_at, fields.texts.data
     template = _NamesStruct(f, *map(address, arrays))

@@ -1,0 +1,209 @@
+"""Random damage, many pieces a process: what reads foreign bytes must refuse it or read it, no more.
+
+    python tests/mutate.py KIND SEED COUNT BAM...
+
+KIND is ``file`` (bytes of a BAM), ``records`` (its records, in valid BGZF again), ``object`` (an object of
+a store) or ``column`` (a column of a row group, its checksums right). Prints a line a surprise with its seed,
+and at the end how many pieces were refused, by kind. A hang of over 10 s ends the process with a traceback.
+"""
+
+import faulthandler
+import io
+import random
+import sys
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from bams3 import ingest, kernels
+from bams3.bam import BGZF_EOF, compress_blocks
+from bams3.errors import Bams3Error
+from bams3.filters import Filters
+from bams3.format import chunk, codecs, index, manifest
+from bams3.format.codecs import Compression
+from bams3.query import StoreReader
+from bams3.regions import Region
+from bams3.store import MemoryStore
+from bams3.verify import verify
+
+HANG_S = 10
+FILTERS = Filters(require_flags=1, min_mapq=3, read_groups=("x",), subsample=(7, 0.5))
+
+
+def damage(data: bytes, rng: random.Random) -> bytes:
+    """The bytes with one to four of: bits flipped, a number set, a piece cut, moved or doubled."""
+    out = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        if not out:
+            break
+        at = rng.randrange(len(out))
+        end = min(len(out), at + rng.choice((1, 2, 4, 4, 16, 200)))
+        what = rng.randrange(6)
+        if what == 0:
+            out[at] ^= 1 << rng.randrange(8)
+        elif what == 1:
+            out[at:end] = rng.choice((b"\0", b"\x7f", b"\x80", b"\xff")) * (end - at)
+        elif what == 2:
+            del out[at:end]
+        elif what == 3:
+            del out[at:]
+        elif what == 4:
+            out[at:at] = out[at:end]
+        else:
+            to = rng.randrange(len(out))
+            out[to : to + end - at] = out[at:end]
+    return bytes(out)
+
+
+def convert(bam: bytes) -> MemoryStore:
+    store = MemoryStore()
+    options = ingest.ConvertOptions(span_bp=256_000, chunk_records=40, workers=1)
+    ingest.convert(ingest.Source("mutated.bam", io.BytesIO(bam), None, True), store, options)
+    return store
+
+
+def read_all(store: MemoryStore) -> bytes:
+    """Every question that reaches every decoder; the records."""
+    reader = StoreReader(store)
+    assert verify(reader, 1).problems == [] or reader.manifest
+    everything = b"".join(reader.records())
+    for name in reader.contigs.names[:2]:
+        region = Region(name, 100, 20_000)
+        assert reader.count(region) == len(starts_of(b"".join(reader.records([region]))))
+    reader.count(None, FILTERS)
+    return everything
+
+
+def starts_of(records: bytes) -> list[int]:
+    starts, at = [], 0
+    while at < len(records):
+        starts.append(at)
+        at += 4 + int.from_bytes(records[at : at + 4], "little")
+    return starts
+
+
+def without_bins(records: bytes) -> bytes:
+    """Records with ``bin``, which is computed anew, set to 0."""
+    out = bytearray(records)
+    for at in starts_of(records):
+        out[at + 14 : at + 16] = b"\0\0"
+    return bytes(out)
+
+
+def inflated(bam: bytes) -> tuple[bytes, bytes]:
+    """Header and records of a BAM."""
+    data, rest = b"", bam
+    while rest:
+        stream = zlib.decompressobj(31)
+        data += stream.decompress(rest)
+        rest = stream.unused_data
+    at = 8 + int.from_bytes(data[4:8], "little")
+    n_contigs, at = int.from_bytes(data[at : at + 4], "little"), at + 4
+    for _ in range(n_contigs):
+        at += 8 + int.from_bytes(data[at : at + 4], "little")
+    return data[:at], data[at:]
+
+
+# ---- the four kinds ----
+
+
+def mutate_file(bam: bytes, rng: random.Random) -> None:
+    read_all(convert(damage(bam, rng)))
+
+
+def mutate_records(bam: bytes, rng: random.Random) -> None:
+    header, records = inflated(bam)
+    damaged = damage(header, rng) if rng.random() < 0.1 else header
+    mutated = damage(records, rng)
+    read = read_all(convert(compress_blocks(damaged + mutated, 1) + BGZF_EOF))
+    if damaged == header and len(read) == len(mutated):  # a name without its end gains a byte
+        assert without_bins(read) == without_bins(mutated), "what was accepted came back changed"
+
+
+def mutate_object(bam: bytes, rng: random.Random) -> None:
+    store = convert(bam)
+    expected = b"".join(StoreReader(store).records())
+    key = rng.choice(sorted(store.objects))
+    store.objects[key] = damage(store.objects[key], rng)
+    found = b"".join(StoreReader(store).records())
+    assert found == expected, f"a damaged {key} gives other records"
+
+
+def mutate_column(bam: bytes, rng: random.Random) -> None:
+    store = convert(bam)
+    key = rng.choice([key for key in store.objects if key.endswith(".chunk")])
+    data = store.objects[key]
+    head = chunk.parse_head(data)
+    if rng.random() < 0.2:
+        parse_damaged(store, head, rng)
+        return
+    offsets, directory = head.directory.offsets(head.head_bytes), head.directory
+    number = rng.randrange(directory.groups.size)
+    records, decoded_bytes, _ = directory.groups[number].tolist()
+    blobs = [
+        (directory.columns[blob["column"]], int(blob["codec"]), data[offsets[i] : offsets[i + 1]])
+        for i, blob in enumerate(directory.blobs)
+        if blob["group"] == number
+    ]
+    victim = rng.randrange(len(blobs))
+    name, codec, blob = blobs[victim]
+    streams = codecs.unpack_frames(blob, 1 << 30)
+    if streams and rng.random() < 0.8:  # the frames stay whole, a stream in them does not
+        at = rng.randrange(len(streams))
+        streams[at] = np.frombuffer(damage(streams[at].tobytes(), rng), np.uint8)
+        blobs[victim] = name, codec, codecs.pack_frames(streams, Compression())
+    else:
+        blobs[victim] = name, codec, damage(blob, rng)
+    columns = chunk.decode_columns(records, decoded_bytes, blobs)
+    kernels.join(columns)
+    extents, _ = chunk.group_summary(columns)
+    here = extents[extents["contig"] == 0]
+    if here.size:
+        index.group_depth(columns, here, index.Windows.of(index.Section(0, 1, 256_000), [100_000_000]))
+    FILTERS.mask(columns)
+
+
+def parse_damaged(store: MemoryStore, head: chunk.Head, rng: random.Random) -> None:
+    """Directory, manifest or index range, damaged, with a checksum that is right."""
+    which = rng.randrange(3)
+    if which == 0:
+        chunk.parse_directory(damage(head.directory_bytes, rng))
+    elif which == 1:
+        text = damage(store.objects["_metadata.json"].rpartition(b'"crc32"')[0], rng)
+        manifest.parse(text + f'"crc32": "{chunk.crc32(text):08x}"\n}}\n'.encode())
+    else:
+        index.parse_totals(damage(codecs.pack_frames([np.zeros(68, np.uint8)] * 8, Compression()), rng), 1)
+        index.parse_chunks(damage(codecs.pack_frame(np.zeros(88, np.uint8), Compression()), rng))
+
+
+KINDS: dict[str, Callable[[bytes, random.Random], None]] = {
+    "file": mutate_file,
+    "records": mutate_records,
+    "object": mutate_object,
+    "column": mutate_column,
+}
+
+
+def main() -> None:
+    kind, seed, count, *paths = sys.argv[1:]
+    bams = [Path(path).read_bytes() for path in paths]
+    outcomes: Counter[str] = Counter()
+    for number in range(int(seed), int(seed) + int(count)):
+        rng = random.Random(f"{kind} {number}")
+        faulthandler.dump_traceback_later(HANG_S, exit=True)
+        try:
+            KINDS[kind](rng.choice(bams), rng)
+            outcomes["read"] += 1
+        except Bams3Error as err:
+            outcomes[err.kind if err.exit_code in (2, 3, 4) else f"exit {err.exit_code}"] += 1
+        except Exception as err:  # noqa: BLE001  anything else is what this looks for
+            print(f"{kind} {number}: {type(err).__name__}: {err}", flush=True)
+        faulthandler.cancel_dump_traceback_later()
+    print("outcomes", dict(outcomes.most_common()), flush=True)
+
+
+if __name__ == "__main__":
+    main()
