@@ -148,7 +148,7 @@ class Converter:
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._header, self._source, self._store, self._options = header, source, store, options
-        self._log, self._on_progress = log, on_progress
+        self.log, self._on_progress = log, on_progress
         self._layout = Layout.of(header, options.span_bp)
         lines = header.text.decode("utf-8", "replace").split("\n")
         self._read_groups = [line for line in lines if line.startswith("@RG")]
@@ -160,7 +160,7 @@ class Converter:
     def resume(self) -> SpanDone | None:
         """Take the spans that an earlier try finished and whose chunks are whole; give the last."""
         last = None
-        for number, span in enumerate(self._log.load()):
+        for number, span in enumerate(self.log.load()):
             try:
                 summaries = [self._summary_of(span, row) for row in span.rows]
             except Bams3Error:
@@ -168,7 +168,7 @@ class Converter:
             for summary in summaries:
                 self._take(span.span, summary)
             self.report.spans_resumed += 1
-            self._log.keep(number + 1)
+            self.log.keep(number + 1)
             last = span
         return last
 
@@ -220,7 +220,7 @@ class Converter:
         rows = [one.summary.row[0].tolist() for one in written]
         records = sum(int(one.summary.row["records"][0]) for one in written)
         first = written[0]
-        self._log.add(SpanDone(first.span, first.offset, first.first_record, records, tuple(rows)))
+        self.log.add(SpanDone(first.span, first.offset, first.first_record, records, tuple(rows)))
 
     # -- the stages --
 

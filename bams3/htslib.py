@@ -232,7 +232,7 @@ def writing_error(name: str, outcome: Outcome) -> Bams3Error | BrokenPipeError:
     if found := _reference_error(name, outcome):
         return found
     if outcome.says('reading file "-"', "read the header") and not outcome.says("writing to"):
-        return Bams3Error(f"{name}: records that htslib refuses: {outcome.words}", kind="bad-records")
+        return CorruptDataError(f"{name}: records that htslib refuses: {outcome.words}", kind="bad-records")
     return _failed_write(name, f"cannot write it: {outcome.words}")
 
 

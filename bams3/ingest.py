@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -11,11 +12,12 @@ from typing import Any, BinaryIO
 
 from .bam import BamHeader, BgzfBatch, inflate, parse_header, read_batches
 from .converter import Converter, ConvertOptions, ConvertReport, memory_bytes, workers_within
-from .errors import CorruptDataError, InputError
+from .errors import Bams3Error, CorruptDataError, InputError
 from .format import chunk, index, manifest, spec
+from .query import StoreReader
 from .resume import ResumeLog, identity_hash
 from .store import Store
-from .verify import content_hash
+from .verify import content_hash, named_keys
 
 #: What a header may be at most: a length field that lies must not fill the memory.
 _MAX_HEADER_BYTES = 256 << 20
@@ -149,11 +151,13 @@ def _seal(
     data = manifest.render(value)
     store.put(header_key, header.text)
     store.put(index_key, index_data)
+    converter.keys |= {header_key, index_key}
     if replaces is None:
         written = store.put_if_absent(spec.MANIFEST_KEY, data)
     else:
         written = store.put_if_match(spec.MANIFEST_KEY, data, replaces)
     if not written:
+        _withdraw(converter, store)
         raise InputError(
             f"{store.name} was written by another conversion meanwhile",
             kind="output-exists",
@@ -162,9 +166,16 @@ def _seal(
     if provenance is not None:  # behind the manifest: a conversion that lost must not leave its own
         store.put(spec.PROVENANCE_KEY, (json.dumps(provenance, indent=1) + "\n").encode())
     report.bytes_out += len(data) + len(index_data) + len(header.text)
-    converter.keys |= {header_key, index_key}
     for key in list(store.list(spec.RESUME_PREFIX)):
         store.delete(key)
+
+
+def _withdraw(converter: Converter, store: Store) -> None:
+    """Remove what a conversion wrote that lost, but for the objects that the winner names too."""
+    with contextlib.suppress(Bams3Error):  # a store that cannot be read now is left as it is
+        for key in converter.keys - named_keys(StoreReader(store)):
+            store.delete(key)
+        converter.log.clear()
 
 
 def _manifest_start(report: ConvertReport, n_contigs: int, options: ConvertOptions) -> dict[str, Any]:

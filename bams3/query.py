@@ -271,7 +271,7 @@ class StoreReader:
                     if spans.meet(extent).any()
                 ]
                 reader = ChunkReader(self.store, stored)
-                reader.fetch(groups, OVERLAP | filters.needs())
+                reader.fetch(groups, (set(spec.LOCATE) if join else OVERLAP) | filters.needs())
                 keeps = {}
                 for number in groups:
                     columns = reader.columns(number)

@@ -2,7 +2,7 @@
 
 ``_resume/IDENTITY/NUMBER.json`` is one finished span: where it begins in the input, how many
 records lie before it and in it, and its chunks. IDENTITY is a hash of the input, the options and
-the version, so that another input or other options never meet these notes.
+the versions, so that another input or other options never meet these notes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .format import spec
+import zstandard
+
+from . import __version__
+from .format import chunk, spec
 from .store import Store
 
 
@@ -41,8 +44,28 @@ class SpanDone:
 
 def identity_hash(identity: dict[str, Any]) -> str:
     """Name of the notes of conversions of one input with one set of options."""
-    text = json.dumps({"version": spec.VERSION, **identity}, sort_keys=True)
+    versions = [spec.VERSION, __version__, zstandard.ZSTD_VERSION]
+    text = json.dumps({"versions": versions, **identity}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _render(span: SpanDone) -> bytes:
+    """A note: the span, and a checksum of it."""
+    text = json.dumps(asdict(span))
+    return f'{{"span_done": {text}, "crc32": {chunk.crc32(text.encode())}}}\n'.encode()
+
+
+def _parse(data: bytes) -> SpanDone | None:
+    """The inverse; None where a note is damaged."""
+    try:
+        value = json.loads(data)
+        fields = value["span_done"]
+        rows = tuple(tuple(map(int, row)) for row in fields.pop("rows"))
+        section, window = map(int, fields.pop("span"))
+        done = SpanDone(span=(section, window), rows=rows, **fields)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    return done if data == _render(done) else None
 
 
 class ResumeLog:
@@ -58,14 +81,10 @@ class ResumeLog:
         """Finished spans in order, as far as the notes are whole."""
         done: list[SpanDone] = []
         while self._keeps and self._store.exists(self._key(len(done))):
-            try:
-                value = json.loads(self._store.get(self._key(len(done))))
-                rows = tuple(tuple(map(int, row)) for row in value["rows"])
-                section, window = map(int, value["span"])
-                offset, first, records = (int(value[k]) for k in ("offset", "first_record", "records"))
-                done.append(SpanDone((section, window), offset, first, records, rows))
-            except (ValueError, KeyError, TypeError):
+            span = _parse(self._store.get(self._key(len(done))))
+            if span is None:
                 break
+            done.append(span)
         return done
 
     def keep(self, n_spans: int) -> None:
@@ -75,8 +94,13 @@ class ResumeLog:
     def add(self, span: SpanDone) -> None:
         """Note that a span is finished."""
         if self._keeps:
-            self._store.put(self._key(self._number), json.dumps(asdict(span)).encode())
+            self._store.put(self._key(self._number), _render(span))
         self._number += 1
+
+    def clear(self) -> None:
+        """Remove these notes."""
+        for key in list(self._store.list(self._prefix)) if self._keeps else ():
+            self._store.delete(key)
 
     def _key(self, number: int) -> str:
         return f"{self._prefix}{number:08d}.json"

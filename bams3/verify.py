@@ -28,6 +28,13 @@ def content_hash(data: bytes) -> int:
     return int.from_bytes(hashlib.sha256(data).digest()[:4], "big")
 
 
+def named_keys(reader: StoreReader) -> set[str]:
+    """Keys of every object that a store's manifest and index name."""
+    sections = range(len(reader.sections()))
+    chunks = {stored.key for number in sections for stored in reader.chunks(number)}
+    return chunks | {reader.manifest.header_key, reader.manifest.index_key}
+
+
 def read_chunk(data: bytes, head: chunk.Head) -> Iterator[tuple[int, int, Columns]]:
     """(group number, its offset in extents, complete plain columns) of a whole chunk in memory.
 

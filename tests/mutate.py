@@ -3,7 +3,8 @@
     python tests/mutate.py KIND SEED COUNT BAM...
 
 KIND is ``file`` (bytes of a BAM), ``records`` (its records, in valid BGZF again), ``object`` (an object of
-a store) or ``column`` (a column of a row group, its checksums right). Prints a line a surprise with its seed,
+a store), ``column`` (a column of a row group, its checksums right) or ``sealed`` (columns, directories, index
+or manifest of a store whose names and checksums are all right). Prints a line a surprise with its seed,
 and at the end how many pieces were refused, by kind. A hang of over 10 s ends the process with a traceback.
 """
 
@@ -13,8 +14,11 @@ import random
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 
@@ -26,6 +30,7 @@ from bams3.format import chunk, codecs, index, manifest
 from bams3.format.codecs import Compression
 from bams3.query import StoreReader
 from bams3.regions import Region
+from bams3.sam import write_alignments
 from bams3.store import MemoryStore
 from bams3.verify import verify
 
@@ -107,7 +112,7 @@ def inflated(bam: bytes) -> tuple[bytes, bytes]:
     return data[:at], data[at:]
 
 
-# ---- the four kinds ----
+# ---- the kinds ----
 
 
 def mutate_file(bam: bytes, rng: random.Random) -> None:
@@ -179,11 +184,109 @@ def parse_damaged(store: MemoryStore, head: chunk.Head, rng: random.Random) -> N
         index.parse_chunks(damage(codecs.pack_frame(np.zeros(88, np.uint8), Compression()), rng))
 
 
+class Forger:
+    """Stands in for what a conversion seals, and damages some of it before it is sealed."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._build, self._render, self._add = chunk.build_chunk, manifest.render, index._Ranges.add
+
+    def build_chunk(
+        self, groups: Sequence[chunk.EncodedGroup], context: dict[str, Any]
+    ) -> tuple[bytes, chunk.Directory]:
+        damaged = [self._group(group) if self._rng.random() < 0.3 else group for group in groups]
+        return self._build(damaged, context)
+
+    def _group(self, group: chunk.EncodedGroup) -> chunk.EncodedGroup:
+        what, rng = self._rng.randrange(8), self._rng
+        if what == 0:
+            return replace(group, records=rng.choice((1, 2, 39, 41, 50_000)))
+        if what == 1:
+            return replace(group, decoded_bytes=rng.choice((0, 1, 40, 5000, 24 << 20, (1 << 31) + 3)))
+        if what == 2:
+            extents = np.frombuffer(damage_in_place(group.extents.tobytes(), rng), chunk.EXTENT)
+            return replace(group, extents=extents) if in_table(extents) else group
+        blobs = list(group.blobs)
+        at = rng.randrange(len(blobs))
+        if what == 3:
+            del blobs[at]
+        elif what == 4:
+            blobs[at] = replace(blobs[at], codec=rng.choice(sorted(codecs.CODEC_ID)))
+        else:
+            streams = codecs.unpack_frames(blobs[at].data, 1 << 30)
+            which = rng.randrange(len(streams))
+            streams[which] = np.frombuffer(damage(streams[which].tobytes(), rng), np.uint8)
+            blobs[at] = replace(blobs[at], data=codecs.pack_frames(streams, Compression()))
+        return replace(group, blobs=tuple(blobs))
+
+    def add(self, ranges: Any, data: bytes) -> list[int]:
+        """A range of the index: totals, contig table, chunks, directories or depth."""
+        if self._rng.random() < 0.04:
+            streams = codecs.unpack_frames(data, 1 << 30)
+            which = self._rng.randrange(len(streams))
+            streams[which] = np.frombuffer(damage(streams[which].tobytes(), self._rng), np.uint8)
+            data = codecs.pack_frames(streams, Compression())
+        return self._add(ranges, data)
+
+    def render(self, value: dict[str, Any]) -> bytes:
+        data = self._render(value)
+        if self._rng.random() < 0.9:
+            return data
+        text = damage(data.rpartition(b'"crc32"')[0], self._rng)
+        return text + f'"crc32": "{chunk.crc32(text):08x}"\n}}\n'.encode()
+
+
+def damage_in_place(data: bytes, rng: random.Random) -> bytes:
+    """Damaged bytes of the same length."""
+    return (damage(data, rng) + bytes(len(data)))[: len(data)]
+
+
+def in_table(extents: np.ndarray) -> bool:
+    """Whether a writer can add up an index of these extents."""
+    return bool(((extents["contig"] >= -1) & (extents["contig"] < 1)).all())
+
+
+def mutate_sealed(bam: bytes, rng: random.Random) -> None:
+    forger = Forger(rng)
+    with (
+        mock.patch.object(chunk, "build_chunk", forger.build_chunk),
+        mock.patch.object(manifest, "render", forger.render),
+        mock.patch.object(index._Ranges, "add", lambda ranges, data: forger.add(ranges, data)),
+    ):
+        store = convert(bam)
+    questions: list[Callable[[StoreReader], object]] = [
+        lambda reader: verify(reader, 1),
+        lambda reader: [reader.count(name) for name in (*reader.contigs.names[:2], "*")],
+        lambda reader: [reader.count(Region(name, 100, 20_000)) for name in reader.contigs.names[:2]],
+        lambda reader: b"".join(reader.records([Region(reader.contigs.names[0], 100, 20_000_000)])),
+        lambda reader: reader.count(None, FILTERS),
+        lambda reader: [reader.depth_frame(s, number) for s in reader.sections() for number in s.depth],
+        lambda reader: write_alignments(reader.records(), reader.header, io.BytesIO(), "bam"),
+    ]
+    if rng.random() < 0.05:  # a process of htslib each
+        questions.append(lambda r: write_alignments(r.records(), r.header, io.BytesIO(), "sam"))
+    problems = [problem for question in questions if (problem := refusal(question, store))]
+    if problems:
+        raise problems[0]
+
+
+def refusal(question: Callable[[StoreReader], object], store: MemoryStore) -> Bams3Error | None:
+    """The error with which a question ends; one that is not ours goes through."""
+    try:
+        question(StoreReader(store))
+    except Bams3Error as err:
+        if err.exit_code not in (2, 3, 4):
+            raise RuntimeError(f"exit code {err.exit_code}: {err}") from err
+        return err
+    return None
+
+
 KINDS: dict[str, Callable[[bytes, random.Random], None]] = {
     "file": mutate_file,
     "records": mutate_records,
     "object": mutate_object,
     "column": mutate_column,
+    "sealed": mutate_sealed,
 }
 
 

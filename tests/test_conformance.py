@@ -1,4 +1,4 @@
-"""Every alignment file that samtools reads comes back from a store as samtools shows it: see conformance.py."""
+"""Every file that samtools reads comes back from a store as samtools shows it: see conformance.py."""
 
 import conformance
 import pytest
@@ -12,19 +12,19 @@ def no_reference_from_elsewhere(monkeypatch):
     monkeypatch.setenv("REF_PATH", "/nonexistent")
 
 
-def pytest_generate_tests(metafunc):
+def each(cases):
     """One test a file; without the data there is one test, which is skipped."""
-    if "case" in metafunc.fixturenames:
-        asked = conformance.cases if metafunc.function is test_a_file_comes_back_as_samtools_shows_it else None
-        found = (asked(data_folder()) if asked else conformance.cut_cases()) if is_there(data_folder()) else []
-        metafunc.parametrize("case", found or [None], ids=[str(case) for case in found] or ["no-data"])
+    found = cases() if is_there(data_folder()) else []
+    return pytest.mark.parametrize("case", found or [None], ids=[str(case) for case in found] or ["no-data"])
 
 
+@each(lambda: conformance.cases(data_folder()))
 def test_a_file_comes_back_as_samtools_shows_it(shared_data, tmp_path, case):
     result = conformance.check(case, shared_data, tmp_path)
     assert result.outcome in ("equal", "refused"), result.why
 
 
+@each(conformance.cut_cases)
 def test_a_larger_file_cut_small_comes_back_as_samtools_shows_it(shared_data, tmp_path, case):
     result = conformance.check(case, shared_data, tmp_path)
     assert result.outcome == "equal", result.why

@@ -59,15 +59,13 @@ def test_records_and_counts_under_filters_are_those_of_samtools(pair):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [3, 4])
-def test_many_regions_are_answered_as_by_samtools(pair, seed):
-    each_region_agrees(pair, random.Random(seed), MANY)
+def test_many_regions_are_answered_as_by_samtools(pair):
+    each_region_agrees(pair, random.Random(3), MANY)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [5, 6])
-def test_many_regions_under_filters_are_answered_as_by_samtools(pair, seed):
-    each_filtered_region_agrees(pair, random.Random(seed), MANY)
+def test_many_regions_under_filters_are_answered_as_by_samtools(pair):
+    each_filtered_region_agrees(pair, random.Random(4), MANY)
 
 
 def test_regions_on_the_command_line_repeat_records_as_samtools_does(pair):
@@ -198,6 +196,29 @@ def test_odd_records_are_found_as_samtools_finds_them(odd, asked):
     expected = odd.samtools(str(odd.bam), *asked.split(" "))
     assert odd.records(*asked.split(" ")) == expected
     assert odd.count(*asked.split(" ")) == len(records(expected))
+
+
+@pytest.fixture(scope="module")
+def early(tmp_path_factory):
+    """Records at position -1 of a contig, which a BAM can hold: one reaches into it, one does not."""
+    folder = tmp_path_factory.mktemp("early")
+    header = pysam.AlignmentHeader.from_text(HEADER)
+    with pysam.AlignmentFile(str(folder / "early.bam"), "wb", header=header) as file:
+        for contig, pos, cigar in ((0, -1, "4M"), (0, 0, "4M"), (1, -1, None), (1, 7, "2M300000N2M")):
+            record = pysam.AlignedSegment(header)
+            record.query_name = f"at_{contig}_{pos}"
+            record.flag = 0 if cigar else 4
+            record.reference_id, record.reference_start, record.cigarstring = contig, pos, cigar
+            file.write(record)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        return queries.make_pair(folder / "early.bam", folder, monkeypatch, "--chunk-size", "256K")
+
+
+@pytest.mark.parametrize("region", ["a", "a:1", "a:1-1", "a:2-9", "a:4-9", "b", "b:1-7", "b:8-8", "c:1-10"])
+def test_a_record_that_begins_before_its_contig_is_found_where_it_reaches(early, region):
+    expected = early.samtools(str(early.bam), region)
+    assert early.records(region) == expected
+    assert early.count(region) == len(records(expected))
 
 
 def test_an_empty_read_group_is_a_name_too(odd):

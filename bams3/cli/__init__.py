@@ -5,6 +5,7 @@ Importing this costs nothing: commands, and what they use, are imported when the
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -25,7 +26,10 @@ def main() -> NoReturn:
         print(f"bams3 {__version__}")
         sys.exit(0)
     signal.signal(signal.SIGTERM, _stop)
-    sys.exit(_run(sys.argv[1:]))
+    try:
+        sys.exit(_run(sys.argv[1:]))
+    except KeyboardInterrupt:  # while modules are imported, or a second one
+        sys.exit(_interrupted())
 
 
 def _stop(number: int, _frame: Any) -> NoReturn:
@@ -36,7 +40,9 @@ def _run(arguments: list[str]) -> int:
     import click
 
     try:
-        _group().main(arguments, prog_name="bams3", standalone_mode=False)
+        group = _group()
+        with group.make_context("bams3", arguments) as context:  # main() would exit with 1 after `| head`
+            group.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
@@ -45,16 +51,28 @@ def _run(arguments: list[str]) -> int:
         where = where.replace("bams3 bams3", "bams3")
         return _tell(err.format_message(), "usage", f"{where} --help", 2)
     except (KeyboardInterrupt, click.exceptions.Abort):
-        return _tell("interrupted", "interrupted", "", 130)
-    except BrokenPipeError:
-        # The reader has gone, as in `| head`: nothing more to say, not even when Python flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _interrupted()
+    except BrokenPipeError:  # the reader has gone, as in `| head`: nothing more to say
+        _forget_stdout()
         return 0
     except MemoryError:
         return _tell("out of memory", "out-of-memory", "use fewer --workers", 4)
     except Bams3Error as err:
         return _tell(str(err), err.kind, err.hint, err.exit_code)
+    except OSError as err:
+        _forget_stdout()
+        kind = "disk-full" if err.errno in (errno.ENOSPC, errno.EDQUOT) else "input-output"
+        return _tell(f"{err.filename or 'standard output'}: {err.strerror or err}", kind, "", 4)
     return 0
+
+
+def _forget_stdout() -> None:
+    """Let what is still in its buffer go nowhere when Python flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _interrupted() -> int:
+    return _tell("interrupted", "interrupted", "", 130)
 
 
 def _tell(message: str, kind: str, hint: str, exit_code: int) -> int:

@@ -64,12 +64,12 @@ class LocalStore:
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a file and the folders that it lies in, which another process may be removing."""
-        for attempts_left in (2, 1, 0):
+        for attempts_left in range(20, -1, -1):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
                 return
-            except FileNotFoundError:
+            except (FileNotFoundError, FileExistsError):
                 if not attempts_left:
                     raise
 
@@ -92,8 +92,10 @@ class LocalStore:
 
     def put_if_match(self, key: str, data: bytes, expected: bytes) -> bool:
         """As Store says; the lock goes with the process that holds it."""
+        if not self.exists(key):
+            return False
         with _disk_errors(self._root), _locked(self._root):
-            if not self.exists(key) or self.get(key) != expected:
+            if self.get(key) != expected:
                 return False
             self.put(key, data)
         return True
@@ -119,6 +121,8 @@ class LocalStore:
     def size(self, key: str) -> int:
         path = self._path(key)
         with _disk_errors(path):
+            if path.is_dir():
+                raise IsADirectoryError
             return path.stat().st_size
 
     def delete(self, key: str) -> None:

@@ -40,14 +40,17 @@ class MemoryStore:
     def put_if_absent(self, key: str, data: bytes) -> bool:
         with self._lock:
             self.counts.puts += 1
-            return self.objects.setdefault(key, data) is data
+            if key in self.objects:
+                return False
+            self.objects[key] = bytes(data)
+            return True
 
     def put_if_match(self, key: str, data: bytes, expected: bytes) -> bool:
         with self._lock:
             self.counts.puts += 1
             if self.objects.get(key) != expected:
                 return False
-            self.objects[key] = data
+            self.objects[key] = bytes(data)
             return True
 
     def get(self, key: str) -> bytes:

@@ -36,7 +36,9 @@ def main() -> None:
         _link(Path(options.bam), folder)
         _warm(folder / BAM)
         for entries in tasks(folder, options.four_times):
-            rows += harness.measure(entries, folder, 1 if "four times" in entries[0].task else options.repeats)
+            rows += harness.measure(
+                entries, folder, 1 if "four times" in entries[0].task else options.repeats
+            )
             print(_progress(rows[-len(entries) :]), file=sys.stderr)
     rows_path = Path(options.rows)
     rows_path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,11 +63,13 @@ def _options() -> argparse.Namespace:
 
 def _link(bam: Path, folder: Path) -> None:
     """The BAM and its index under fixed names, so that the rows name no folder."""
-    index = next((path for path in (bam.with_suffix(".bam.bai"), bam.with_suffix(".bam.csi")) if path.exists()), None)
+    index = next(
+        (path for path in (bam.with_suffix(".bam.bai"), bam.with_suffix(".bam.csi")) if path.exists()), None
+    )
     if not bam.is_file() or index is None:
         raise SystemExit(f"{bam}: no such BAM, or no index beside it: samtools index {bam}")
     (folder / BAM).symlink_to(bam.resolve())
-    (folder / f"{BAM}{index.suffix}").symlink_to(index.resolve())
+    (folder / f"{BAM}{indexes[0].suffix}").symlink_to(indexes[0].resolve())
 
 
 def _warm(path: Path) -> None:
@@ -99,8 +103,8 @@ def converting(bam: str, store: str, cram: str, task: str) -> list[Entry]:
     ours = ("bams3", "convert", bam, store, "--workers", "2")
     theirs = ("samtools", "view", "-@2", "-O", CRAM_FORM, "-o", cram, bam)
     return [
-        Entry(task, "bams3", (ours,), (store,), ("bams3", "query", store, "--count")),
-        Entry(task, "samtools", (theirs,), (cram,), (*COUNT_ALL, cram)),
+        Entry(task, "bams3", (ours,), "convert", (store,), ("bams3", "query", store, "--count")),
+        Entry(task, "samtools", (theirs,), f"view -@2 -O {CRAM_FORM}", (cram,), (*COUNT_ALL, cram)),
     ]
 
 
@@ -122,8 +126,9 @@ def _exporting(task: str, ours: tuple[str, ...], theirs: tuple[str, ...], index:
     export = ("bams3", "export", "-@2", *ours, *no_index, STORE, out["bams3"])
     named = "##idx##".join(makes["samtools"])
     view = ("samtools", "view", "-b", "-@2", *theirs, "-o", named, BAM)
+    forms = {"bams3": "export", "samtools": " ".join(("view -b -@2", *theirs))}
     return [
-        Entry(task, tool, (command,), makes[tool], ("samtools", "view", "-@2", out[tool]), as_text=True)
+        Entry(task, tool, (command,), forms[tool], makes[tool], ("samtools", "view", "-@2", out[tool]), True)
         for tool, command in (("bams3", export), ("samtools", view))
     ]
 
@@ -141,14 +146,14 @@ def counting(bam: Path) -> Iterator[list[Entry]]:
     yield _counts("count of a contig", [contig])
     whole = _counts("count of all", [])
     idxstats = ("samtools", "idxstats", BAM)
-    yield [*whole, Entry(whole[0].task, "samtools", (idxstats,))]
+    yield [*whole, Entry(whole[0].task, "samtools", (idxstats,), "idxstats")]
 
 
 def _counts(task: str, regions: list[str]) -> list[Entry]:
     each = [(name,) for name in regions] or [()]
     ours = tuple(("bams3", "query", "--count", STORE, *names) for names in each)
     theirs = tuple((*COUNT_ALL, BAM, *names) for names in each)
-    return [Entry(task, "bams3", ours), Entry(task, "samtools", theirs)]
+    return [Entry(task, "bams3", ours, "query --count"), Entry(task, "samtools", theirs, "view -c -@2")]
 
 
 def reading(bam: Path) -> Iterator[list[Entry]]:
@@ -162,8 +167,8 @@ def reading(bam: Path) -> Iterator[list[Entry]]:
         theirs = ("samtools", "view", "-@2", BAM, where)
         task = f"records of {words} as SAM"
         yield [
-            Entry(task, tool, (command,), check=command, as_text=True)
-            for tool, command in (("bams3", ours), ("samtools", theirs))
+            Entry(task, command[0], (command,), f"{command[1]} -@2", check=command, as_text=True)
+            for command in (ours, theirs)
         ]
 
 
@@ -184,9 +189,11 @@ def region(contig: str, length_bp: int, size_bp: int, draw: random.Random) -> st
 def make_four_times(folder: Path) -> None:
     """Four copies of the BAM on contigs of their own, merged in order."""
     copies = []
-    header = subprocess.run(["samtools", "view", "-H", BAM], cwd=folder, check=True, capture_output=True, text=True)
+    header = subprocess.run(
+        ["samtools", "view", "-H", BAM], cwd=folder, check=True, capture_output=True, text=True
+    )
     for k in range(1, 5):
-        (folder / "header.sam").write_text(header.stdout.replace("\tSN:", f"\tSN:copy{k}_"))
+        (folder / "header.sam").write_text(header.replace("\tSN:", f"\tSN:copy{k}_"))
         copies.append(f"copy{k}.bam")
         with (folder / copies[-1]).open("wb") as file:
             subprocess.run(["samtools", "reheader", "header.sam", BAM], cwd=folder, check=True, stdout=file)

@@ -44,8 +44,10 @@ class Entry:
     commands
         Run one after the other, each as a process of its own, and timed together. The word ``bams3``
         stands for this checkout.
+    form
+        What tells them from other ways of the tool, as a table shows it.
     makes
-        The file or folder that they make: removed before each repeat.
+        The files or folders that they make: removed before each repeat.
     check
         A command whose output holds the records, run once and not timed. Without it, the integers that
         ``commands`` print are added up.
@@ -57,6 +59,7 @@ class Entry:
     task: str
     tool: str
     commands: tuple[Command, ...]
+    form: str
     makes: tuple[str, ...] = ()
     check: Command = ()
     as_text: bool = False
@@ -218,6 +221,7 @@ def _row(entry: Entry, runs: list[Run], folder: Path) -> Row:
         "tool": entry.tool,
         "version": version(entry.tool),
         "command": commands[0],
+        "form": entry.form,
         "processes": len(commands),
         "seconds": [round(run.seconds, 4) for run in runs],
         "cpu_seconds": [round(run.cpu_seconds, 3) for run in runs],

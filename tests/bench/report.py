@@ -49,7 +49,10 @@ def with_table(page: str, table: str) -> str:
 
 def render_times(rows: list[Row]) -> str:
     """A line for each task and peer, and where and when they were measured."""
-    lines = ["| task | bams3 | samtools | ratio | bytes | peak memory |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| task | bams3 | samtools | bams3 / samtools | bytes | peak memory |",
+        "|---|---|---|---|---|---|",
+    ]
     for _, group in groupby(rows, lambda row: row["task"]):
         ours, *peers = group
         lines += [_times(ours, peer) for peer in peers]
@@ -60,26 +63,12 @@ def _times(ours: Row, peer: Row) -> str:
     cells = [
         ours["task"],
         _seconds(ours),
-        f"`{_form(peer)}` {_seconds(peer)}",
+        f"`{peer['form']}` {_seconds(peer)}",
         f"{ratio(peer, ours):.2f}",
         f"{_mb(ours['bytes'])} / {_mb(peer['bytes'])} MB" if ours["bytes"] else "",
         f"{_mb(max(ours['peak_bytes']))} / {_mb(max(peer['peak_bytes']))} MB",
     ]
     return f"| {' | '.join(cells)} |"
-
-
-def _form(row: Row) -> str:
-    """The command of a peer without the names of files, the first region and the tool."""
-    words = row["command"].split()[1:]
-    skipped = {i + 1 for i, word in enumerate(words) if word == "-o"} | {i for i, word in enumerate(words) if word == "-o"}
-    return " ".join(
-        word for i, word in enumerate(words) if i not in skipped and not word.endswith(".bam") and i < _first_region(words)
-    )
-
-
-def _first_region(words: list[str]) -> int:
-    named = [i for i, word in enumerate(words) if word.endswith(".bam")]
-    return named[-1] + 1 if named else len(words)
 
 
 def _seconds(row: Row) -> str:
@@ -99,16 +88,54 @@ def _mb(n_bytes: int) -> str:
 
 
 def _footing(rows: list[Row]) -> list[str]:
-    first = rows[0]
-    versions = sorted({f"{row['tool']} {row['version']}" for row in rows})
-    records = max(row["records"] for row in rows)
+    versions = " and ".join(dict.fromkeys(f"{row['tool']} {row['version']}" for row in rows))
     return [
-        f"Medians of {len(first['seconds'])} (least-most), {_all(rows, 'date')}, {_all(rows, 'cores')} cores of "
-        f"{_all(rows, 'cpu')}, {' and '.join(versions)}, commit {_all(rows, 'commit')}, Python {_all(rows, 'python')}.",
-        f"{records:,} records at most; files in the page cache; bytes and memory: bams3 / samtools, the most of",
-        "all repeats, every process of the command added up.",
+        f"Medians of {len(rows[0]['seconds'])} (least-most) where the memory holds all files; {versions}; "
+        f"{_all(rows, 'date')}, {_all(rows, 'cores')} cores of {_all(rows, 'cpu')},",
+        f"Python {_all(rows, 'python')}, commit {_all(rows, 'commit')}. Bytes and memory are bams3's / samtools'; "
+        "memory is the most of all repeats, processes added up.",
     ]
 
 
 def _all(rows: Iterable[Row], what: str) -> str:
     return ", ".join(dict.fromkeys(str(row[what]) for row in rows))
+
+
+# ---- where a conversion's time and bytes go ----
+
+
+def render_profile(rows: list[Row]) -> str:
+    """Two tables: the stages of a conversion, and the columns of what it encodes."""
+    stages = [row for row in rows if row["of"] == "stage"]
+    columns = sorted((row for row in rows if row["of"] == "column"), key=lambda row: -row["bytes_out"])
+    lines = ["| stage | CPU-seconds | share |", "|---|---|---|"]
+    all_s = sum(row["cpu_seconds"] for row in stages)
+    for row in stages:
+        lines.append(f"| {row['name']} | {row['cpu_seconds']:.2f} | {row['cpu_seconds'] / all_s:.0%} |")
+    lines += [
+        "",
+        "| column | codec | MB in | MB out | transform s | zstd s | MB/s |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += [_column(row) for row in columns]
+    footing = f"{_all(rows, 'date')}, one thread of {_all(rows, 'cpu')}, commit {_all(rows, 'commit')}."
+    return "\n".join([*lines, "", footing, ""])
+
+
+def _column(row: Row) -> str:
+    spent_s = row["transform_s"] + row["zstd_s"]
+    rate = f"{row['bytes_in'] / spent_s / 1e6:,.0f}" if spent_s else ""
+    sizes = f"{row['bytes_in'] / 1e6:,.1f} | {row['bytes_out'] / 1e6:,.1f}"
+    times = f"{row['transform_s']:.2f} | {row['zstd_s']:.2f} | {rate}"
+    return f"| {row['name']} | {row['codec']} | {sizes} | {times} |"
+
+
+#: What each page shows: the kind of its rows, and how they become a table.
+PAGES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
+    "README.md": ("convert-query", render_times),
+    "tests/bench/README.md": ("convert-profile", render_profile),
+}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Commands as users meet them: exit code, words, and nothing that looks like a bug."""
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from bams3.cli import _run
+
+EXIT_CODES = {
+    2: "not-alignments unsorted position-too-long output-exists not-a-store missing-reference no-such-file"
+    " not-a-file no-permission",
+    3: "truncated-file bad-bgzf-block bad-bgzf-crc bad-bam-header bad-record bad-tag cigar-mismatch"
+    " bad-alignments too-many-tags bad-manifest bad-checksum bad-index bad-chunk bad-column missing-object"
+    " damaged newer-format older-format",
+    4: "disk disk-full write-failed input-output out-of-memory",
+    130: "interrupted",
+}
+EXIT_CODE = {kind: code for code, kinds in EXIT_CODES.items() for kind in kinds.split()}
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def kind(self) -> str:
+        """Kind of the one error, whose exit code must be the kind's; empty where there is none."""
+        lines = [line for line in self.err.splitlines() if not line.startswith("bams3: warning: ")]
+        if self.code == 0:
+            assert lines == [] or all(not line.startswith("bams3: ") for line in lines), self.err
+            return ""
+        assert "Traceback" not in self.err, self.err
+        found = re.fullmatch(r"bams3: \S.* \[([a-z0-9-]+)\]", lines[0])
+        assert found, self.err
+        assert lines[1:] == [] or (len(lines) == 2 and lines[1].startswith("hint: ")), self.err
+        assert EXIT_CODE[found[1]] == self.code, self.err
+        return found[1]
+
+
+def run(*arguments: str | Path) -> Done:
+    """A command in this process; an error that is not ours fails the test by itself."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = _run([str(argument) for argument in arguments])
+    return Done(code, out.getvalue(), err.getvalue())
+
+
+def start(*arguments: str | Path, **options: object) -> "subprocess.Popen[str]":
+    """A command in a process of its own, its words in pipes."""
+    program = [sys.executable, "-m", "bams3", *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    return subprocess.Popen(program, **(pipes | options))  # type: ignore[call-overload,no-any-return]
+
+
+def run_apart(*arguments: str | Path, **options: object) -> Done:
+    """A command in a process of its own, to its end."""
+    process = start(*arguments, **options)
+    out, err = process.communicate()
+    return Done(process.returncode, out or "", err or "")
+
+
+def convert(source: str | Path, out: str | Path, *options: str) -> Done:
+    return run("convert", "--quiet", *options, source, out)
+
+
+def objects(store: Path) -> dict[str, bytes]:
+    """Every object of a local store but the provenance."""
+    found = {
+        path.relative_to(store).as_posix(): path.read_bytes() for path in store.rglob("*") if path.is_file()
+    }
+    found.pop("_provenance.json", None)
+    return found
