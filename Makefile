@@ -3,7 +3,7 @@
 # make test     the tests that any machine can run
 # make check    linters, types and formatting; make format mends what it can
 # make sanitize the tests of the compiled code under ASan and UBSan
-# make bench    the benchmarks
+# make bench BAM=file.bam    the benchmarks;   make profile BAM=file.bam    where a conversion's time goes
 # make clean    removes what these made
 #
 # PYTHON=python3.12 make setup   another interpreter;   CC=clang make setup   another compiler
@@ -15,7 +15,7 @@ NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
 PYTEST := $(BIN)/pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check format sanitize bench clean
+.PHONY: setup demo test check format sanitize bench profile clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -66,7 +66,10 @@ sanitize: setup
 	$(PYTEST) -p no:cacheprovider --capture=sys -m native $(ARGS)
 
 bench: setup
-	$(PYTEST) -m bench -s tests/bench $(ARGS)
+	$(BIN)/python -m tests.bench.convert_query "$(BAM)" $(ARGS)
+
+profile: setup
+	$(BIN)/python -m tests.bench.profile_convert "$(BAM)" $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .snakemake

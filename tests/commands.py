@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import re
 import subprocess
 import sys
@@ -57,8 +56,7 @@ def run(*arguments: str | Path) -> Done:
 def start(*arguments: str | Path, **options: object) -> "subprocess.Popen[str]":
     """A command in a process of its own, its words in pipes."""
     program = [sys.executable, "-m", "bams3", *map(str, arguments)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(program, **(pipes | options))  # type: ignore[call-overload,no-any-return]
 
 

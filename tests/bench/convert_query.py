@@ -69,7 +69,7 @@ def _link(bam: Path, folder: Path) -> None:
     if not bam.is_file() or index is None:
         raise SystemExit(f"{bam}: no such BAM, or no index beside it: samtools index {bam}")
     (folder / BAM).symlink_to(bam.resolve())
-    (folder / f"{BAM}{indexes[0].suffix}").symlink_to(indexes[0].resolve())
+    (folder / f"{BAM}{index.suffix}").symlink_to(index.resolve())
 
 
 def _warm(path: Path) -> None:
@@ -109,13 +109,10 @@ def converting(bam: str, store: str, cram: str, task: str) -> list[Entry]:
 
 
 def exporting() -> Iterator[list[Entry]]:
-    """Store to BAM against BAM to BAM, at each tool's default level, at 1 and at 6, and with an index."""
+    """Store to BAM against BAM to BAM, at each tool's default level, at 1, and with an index."""
     default = "at default levels (bams3 3, samtools 6)"
     yield _exporting(f"store to BAM, or BAM to BAM, {default}", (), ())
-    for level in ("1", "6"):
-        yield _exporting(
-            f"the same, both at level {level}", ("--level", level), ("--output-fmt-option", f"level={level}")
-        )
+    yield _exporting("the same, both at level 1", ("--level", "1"), ("--output-fmt-option", "level=1"))
     yield _exporting(f"the same with index, {default}", (), ("--write-index",), index=True)
 
 
@@ -189,9 +186,8 @@ def region(contig: str, length_bp: int, size_bp: int, draw: random.Random) -> st
 def make_four_times(folder: Path) -> None:
     """Four copies of the BAM on contigs of their own, merged in order."""
     copies = []
-    header = subprocess.run(
-        ["samtools", "view", "-H", BAM], cwd=folder, check=True, capture_output=True, text=True
-    )
+    view = ["samtools", "view", "-H", BAM]
+    header = subprocess.run(view, cwd=folder, check=True, capture_output=True, text=True).stdout
     for k in range(1, 5):
         (folder / "header.sam").write_text(header.replace("\tSN:", f"\tSN:copy{k}_"))
         copies.append(f"copy{k}.bam")

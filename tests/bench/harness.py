@@ -268,7 +268,7 @@ def integers(text: bytes) -> int:
 def version(tool: str) -> str:
     """The first line of what a tool says of itself, without its name."""
     command = argv((tool, "--version"))
-    said = subprocess.run(command, capture_output=True, text=True, env=environment()).stdout
+    said = subprocess.run(command, capture_output=True, env=environment()).stdout.decode(errors="replace")
     return said.partition("\n")[0].removeprefix(tool).strip()
 
 

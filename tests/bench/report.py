@@ -92,8 +92,8 @@ def _footing(rows: list[Row]) -> list[str]:
     return [
         f"Medians of {len(rows[0]['seconds'])} (least-most) where the memory holds all files; {versions}; "
         f"{_all(rows, 'date')}, {_all(rows, 'cores')} cores of {_all(rows, 'cpu')},",
-        f"Python {_all(rows, 'python')}, commit {_all(rows, 'commit')}. Bytes and memory are bams3's / samtools'; "
-        "memory is the most of all repeats, processes added up.",
+        f"Python {_all(rows, 'python')}, commit {_all(rows, 'commit')}. Bytes and memory are bams3's / "
+        "samtools'; memory is the most of all repeats, processes added up.",
     ]
 
 
@@ -109,9 +109,8 @@ def render_profile(rows: list[Row]) -> str:
     stages = [row for row in rows if row["of"] == "stage"]
     columns = sorted((row for row in rows if row["of"] == "column"), key=lambda row: -row["bytes_out"])
     lines = ["| stage | CPU-seconds | share |", "|---|---|---|"]
-    all_s = sum(row["cpu_seconds"] for row in stages)
-    for row in stages:
-        lines.append(f"| {row['name']} | {row['cpu_seconds']:.2f} | {row['cpu_seconds'] / all_s:.0%} |")
+    all_s = sum(row["cpu_s"] for row in stages)
+    lines += [f"| {row['name']} | {row['cpu_s']:.2f} | {row['cpu_s'] / all_s:.0%} |" for row in stages]
     lines += [
         "",
         "| column | codec | MB in | MB out | transform s | zstd s | MB/s |",
