@@ -1,9 +1,14 @@
 """Hypothesis strategies of BAM records: whatever the format allows, and what it rarely sees."""
 
+import os
 import struct
 
 from bam_records import FORMATS, OPS, cigar_bytes, record, reference_length, tag
+from hypothesis import settings
 from hypothesis import strategies as st
+
+#: Records are slow to draw, and everything is slow under sanitizers.
+few = settings(max_examples=8 if "libasan" in os.environ.get("LD_PRELOAD", "") else 30)
 
 INT32 = st.integers(-(2**31), 2**31 - 1)
 BYTE = st.integers(0, 255)

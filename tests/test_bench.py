@@ -1,9 +1,8 @@
 """The benchmark compares like with like, and pages show what the committed rows say."""
 
 import pytest
-
-from tests.bench import report
-from tests.bench.harness import ROOT, NotTheSameWorkError, ratio, read_rows
+from bench import report
+from bench.harness import ROOT, NotTheSameWorkError, ratio, read_rows
 
 ROW = {"task": "count", "tool": "bams3", "seconds": [1.0, 3.0, 2.0], "records": 7, "sha256": ""}
 

@@ -9,7 +9,7 @@ import pytest
 from bam_records import record, tag
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from record_strategies import records
+from record_strategies import few, records
 from test_kernels import columns_of
 
 from bams3 import kernels
@@ -59,7 +59,7 @@ def whole():
 
 
 @given(groups=st.lists(st.lists(records(), min_size=1, max_size=4), min_size=1, max_size=3))
-@settings(max_examples=30)
+@few
 def test_a_chunk_gives_its_records_back_from_its_bytes_alone(groups):
     data, directory = chunk_of(*groups)
     assert records_in(data) == b"".join(one for group in groups for one in group)

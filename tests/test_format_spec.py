@@ -82,7 +82,11 @@ def four_bits(bases):
 
 def layouts(values):
     distinct = list(dict.fromkeys(map(tuple, values)))
-    keys = [struct.unpack("<I", key.replace(":", "").encode().ljust(4, b"\0"))[0] for one in distinct for key in one]
+    keys = [
+        struct.unpack("<I", key.replace(":", "").encode().ljust(4, b"\0"))[0]
+        for one in distinct
+        for key in one
+    ]
     start = np.cumsum([0, *map(len, distinct)]).astype(np.uint32)
     numbers = np.array([distinct.index(tuple(value)) for value in values], np.uint32)
     return numbers, Layouts(np.array(keys, np.uint32), start)
@@ -235,7 +239,9 @@ def test_written_columns_are_those_of_the_code():
 
 def test_written_codecs_of_columns_are_those_of_the_code():
     written = {}
-    for names, codec, needs in re.findall(r"^\| ((?:`\w+` ?)+)\| ([\w ,=]+?) \| (.*?) ?\|$", section(8), re.M):
+    for names, codec, needs in re.findall(
+        r"^\| ((?:`\w+` ?)+)\| ([\w ,=]+?) \| (.*?) ?\|$", section(8), re.M
+    ):
         several = [re.findall(r"`(\w+)`", one) for one in needs.split(";")]
         for i, name in enumerate(re.findall(r"`(\w+)`", names)):
             allowed = tuple(re.sub(",.*", "", codec).split(" or "))
@@ -254,7 +260,9 @@ def test_written_locate_columns_are_those_of_the_code():
 
 
 def test_written_tag_types_are_those_of_the_code():
-    for types, width, codec in re.findall(r"^\| (\w[\w ]*?) \| (\d) \| (\w+(?: or \w+)?) \|", section(9), re.M):
+    for types, width, codec in re.findall(
+        r"^\| (\w[\w ]*?) \| (\d) \| (\w+(?: or \w+)?) \|", section(9), re.M
+    ):
         kinds = types.removeprefix("B and subtype ").split()
         for kind in kinds:
             name = f"NM:B{kind}" if types.startswith("B") else f"NM:{kind}"
@@ -289,7 +297,13 @@ def test_written_layout_of_a_row_is_that_of_the_code(name, dtype):
 def test_written_chunk_head_is_that_of_the_code():
     rows = re.findall(r"^\| (\d+) \| (\d+) \| (\w+) \| `(\w+)` \|", section(6), re.M)
     fixed = [(int(at), int(size), name) for at, size, _, name in rows if name in HEAD]
-    assert fixed == [(0, 8, "magic"), (8, 2, "major"), (10, 2, "minor"), (12, 4, "context_bytes"), (16, 4, HEAD[-1])]
+    assert fixed == [
+        (0, 8, "magic"),
+        (8, 2, "major"),
+        (10, 2, "minor"),
+        (12, 4, "context_bytes"),
+        (16, 4, HEAD[-1]),
+    ]
     assert spec.CHUNK_MAGIC.hex(" ") in section(6)
     assert chunk.head_bytes_of(0) == 24
 
@@ -319,11 +333,19 @@ def test_written_limit_is_that_of_the_code(row, values):
 
 def test_every_constant_of_the_spec_is_written():
     shown = {"COLUMNS", "COLUMN", "LOCATE", "CODECS", "TOTALS", "TAG_CODECS", "FORMAT", "VERSION"}
-    strings = {name for name, value in vars(spec).items() if name.isupper() and isinstance(value, (str, bytes))}
+    strings = {
+        name for name, value in vars(spec).items() if name.isupper() and isinstance(value, (str, bytes))
+    }
     for name in vars(spec):
         if name.isupper() and not name.startswith("_") and name not in shown | strings:
             assert f"`{name}`" in DOCUMENT, f"{name} is not in FORMAT.md"
-    for key in (spec.MANIFEST_KEY, spec.PROVENANCE_KEY, spec.RESUME_PREFIX, spec.DATA_PREFIX, spec.TAG_PREFIX):
+    for key in (
+        spec.MANIFEST_KEY,
+        spec.PROVENANCE_KEY,
+        spec.RESUME_PREFIX,
+        spec.DATA_PREFIX,
+        spec.TAG_PREFIX,
+    ):
         assert key in DOCUMENT
 
 

@@ -9,7 +9,7 @@ import twins
 from bam_records import cigar_bytes, record, tag
 from hypothesis import example, given
 from hypothesis import strategies as st
-from record_strategies import records
+from record_strategies import few, records
 
 from bams3 import kernels
 from bams3.columns import INT_COLUMNS, Columns, Strings
@@ -95,11 +95,13 @@ class TestBoth:
 
     # -- split and join --
 
+    @few
     @given(several=st.lists(records(), min_size=1, max_size=6))
     def test_joined_records_are_those_that_were_split(self, k, several):
         data = b"".join(several)
         assert bytes(k.join(k.split(data, len(several)))) == data
 
+    @few
     @given(several=st.lists(records(), min_size=1, max_size=5), data=st.data())
     def test_join_gives_the_records_that_are_kept(self, k, several, data):
         keep = data.draw(st.lists(st.integers(0, 1), min_size=len(several), max_size=len(several)))
@@ -235,6 +237,7 @@ class TestBoth:
 
     # -- scan --
 
+    @few
     @given(several=st.lists(records(), max_size=8))
     def test_a_scan_cuts_at_spans_and_where_a_group_is_full(self, k, several):
         data = u8(b"".join(in_order(several)))
@@ -273,6 +276,7 @@ class TestBoth:
 
     # -- what the index says --
 
+    @few
     @given(several=st.lists(records(), min_size=1, max_size=6))
     def test_totals_and_extents_are_those_of_the_twin(self, k, several):
         c = columns_of(*in_order(several))
@@ -293,6 +297,7 @@ class TestBoth:
         assert code_of(k.summarise, c, 2) == TOO_MANY
         assert k.summarise(c, 3)[0].tolist() == [0, 1, -1]
 
+    @few
     @given(
         several=st.lists(records(), min_size=1, max_size=6),
         contig=st.integers(-1, 3),
@@ -310,6 +315,7 @@ class TestBoth:
         kept = [k.overlap(c, 0, at, at + 1)[0].tolist() for at in (99, 100, 106, 107)]
         assert kept == [[0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 0, 0]]
 
+    @few
     @given(several=st.lists(records(contigs=2), min_size=1, max_size=4), first_window=st.integers(0, 40))
     @example(several=[record(pos=95, cigar="4M300N4=", seq="A" * 8)], first_window=0)
     def test_depth_is_that_of_the_twin(self, k, several, first_window):
@@ -355,11 +361,13 @@ class TestBoth:
 class TestNative:
     """What only the compiled side can get wrong."""
 
+    @few
     @given(several=st.lists(records(), min_size=1, max_size=6))
     def test_columns_are_those_of_the_twin(self, several):
         data = b"".join(several)
         assert same(kernels.split(data, len(several)), twins.split(data, len(several)))
 
+    @few
     @given(several=st.lists(records(), min_size=1, max_size=4), data=st.data())
     def test_mutated_records_fare_as_in_the_twin(self, several, data):
         raw = bytearray(b"".join(several))
@@ -371,6 +379,7 @@ class TestNative:
         both_refuse = isinstance(native, int) and isinstance(plain, int)  # of two faults either may be named
         assert both_refuse or same(native, plain)
 
+    @few
     @given(several=st.lists(records(), min_size=1, max_size=4), data=st.data())
     def test_mutated_columns_fare_as_in_the_twin(self, several, data):
         c = columns_of(*several)

@@ -1,201 +1,405 @@
-"""Same bytes from any number of threads and after any kill; what is left behind, and who wins."""
+"""Conversions that are killed, repeated, raced or redone: always the same bytes, never a half store."""
 
+import io
 import json
+import random
 import signal
-import time
-from pathlib import Path
+import struct
+import subprocess
 
-import pysam
+import bam_bytes
 import pytest
-from commands import run, start
+from bam_records import EOF_BLOCK, bgzf, header_bytes, record, tag
+from commands import convert, objects, run, run_apart, start
+from test_hostile import is_no_store, large_bam, until
 
-from bams3.errors import StoreError
-from bams3.ingest import ConvertOptions, Source, convert
-from bams3.resume import ResumeLog
-from bams3.store import LocalStore
+from bams3.errors import InputError
+from bams3.ingest import ConvertOptions, Source
+from bams3.ingest import convert as ingest
+from bams3.query import StoreReader
+from bams3.store import MemoryStore
+from bams3.verify import named_keys, verify
 
-CONTIGS, RECORDS = 16, 12_000
+CONTIGS = tuple((f"chr{i}", 3_000_000) for i in range(1, 7))
+IDENTITY = {"size_bytes": 1, "mtime_ns": 2}
+CUTS = ("--chunk-size", "256K")
+
+
+class KilledError(Exception):
+    """Stands in for a kill."""
+
+
+class DyingStore(MemoryStore):
+    """A store whose writer is killed at its n-th write, before or behind it."""
+
+    def __init__(self, objects, writes_left, behind):
+        super().__init__()
+        self.objects = objects
+        self._left, self._behind = writes_left, behind
+
+    def put(self, key, data):
+        self._left -= 1
+        if self._left < 0 and not self._behind:
+            raise KilledError
+        super().put(key, data)
+        if self._left < 0:
+            raise KilledError
+
+    def put_if_absent(self, key, data):
+        if self._left < 0:
+            raise KilledError
+        return super().put_if_absent(key, data)
 
 
 @pytest.fixture(scope="module")
-def bam(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pairs on sixteen contigs of a span each, with unplaced reads at the end."""
-    path = tmp_path_factory.mktemp("resume") / "many.bam"
-    header = {"HD": {"VN": "1.6"}, "SQ": [{"SN": f"c{i}", "LN": 1_000_000} for i in range(CONTIGS)]}
-    with pysam.AlignmentFile(str(path), "wb", header=header) as out:
-        for contig in range(CONTIGS):
-            for i in range(RECORDS):
-                out.write(record(out.header, contig, 20 * i, f"r{contig}:{7919 * i % 65537}:{i}"))
-        for i in range(300):
-            out.write(record(out.header, -1, -1, f"u{i}"))
+def small():
+    """A BAM of small blocks with seven spans on three contigs and unplaced reads, and its store's objects."""
+    tags = [tag("NM", "C", 1)]
+    several = [record(b"r%d" % i, pos=i * 77, tags=tags * (i % 3)) for i in range(400)]
+    several += [record(contig=1, pos=i * 9, mate_contig=0) for i in range(90)]
+    several += [record(contig=-1, pos=-1, flag=4, cigar="*") for _ in range(30)]
+    header = header_bytes((("chr1", 40_000), ("chr2", 900), ("chr3", 5)))
+    data = bgzf(header + b"".join(several), block_bytes=700) + EOF_BLOCK
+    store = MemoryStore()
+    report = converted(data, store)
+    assert report.spans_encoded == 6
+    return data, store.objects
+
+
+def converted(data, store, seekable=True, **options):
+    source = Source("small.bam", io.BytesIO(data), IDENTITY, seekable)
+    return ingest(source, store, ConvertOptions(span_bp=8000, chunk_records=40, **options))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_a_store_does_not_depend_on_the_number_of_workers(small, workers):
+    store = MemoryStore()
+    converted(small[0], store, workers=workers)
+    assert store.objects == small[1]
+
+
+@pytest.mark.parametrize("seekable", [True, False], ids=["seekable", "stream"])
+@pytest.mark.parametrize("behind", [True, False], ids=["behind", "before"])
+def test_a_conversion_killed_at_any_write_goes_on_and_ends_with_the_same_bytes(small, seekable, behind):
+    data, wanted = small
+    resumed = []
+    for writes in range(30):
+        left = {}
+        try:
+            converted(data, DyingStore(left, writes, behind), seekable)
+        except KilledError:
+            assert "_metadata.json" not in left
+        store = DyingStore(left, 1000, behind)
+        if "_metadata.json" in left:
+            break
+        report = converted(data, store, seekable)
+        assert store.objects == wanted
+        assert report.spans_encoded + report.spans_resumed == 6
+        assert report.records == 520
+        resumed.append(report.spans_resumed)
+    assert resumed == sorted(resumed)
+    assert {resumed[0], resumed[-1]} == {0, 6}
+
+
+def test_a_conversion_killed_again_and_again_ends_with_the_same_bytes(small):
+    data, wanted = small
+    left, resumed = {}, []
+    for _ in range(40):
+        try:
+            report = converted(data, DyingStore(left, 4, True))
+        except KilledError:
+            continue
+        resumed.append(report.spans_resumed)
+        break
+    assert resumed == [6]
+    assert left == wanted
+
+
+def notes_and_chunks(small, writes=12):
+    """What a killed conversion leaves."""
+    left = {}
+    with pytest.raises(KilledError):
+        converted(small[0], DyingStore(left, writes, True))
+    notes = sorted(key for key in left if key.startswith("_resume/"))
+    assert len(notes) >= 3
+    return left, notes
+
+
+@pytest.mark.parametrize("at", range(0, 200, 9))
+def test_a_note_with_a_flipped_byte_is_not_believed(small, at):
+    left, notes = notes_and_chunks(small)
+    damaged = bytearray(left[notes[1]])
+    damaged[at % len(damaged)] ^= 1
+    left[notes[1]] = bytes(damaged)
+    store = DyingStore(left, 1000, True)
+    assert converted(small[0], store).spans_resumed == 1
+    assert store.objects == small[1]
+
+
+def test_a_note_about_a_damaged_or_missing_chunk_is_not_believed(small):
+    for damage in (lambda data: data[:-1], lambda data: data[:50] + b"x" + data[51:], lambda _: None):
+        left, _ = notes_and_chunks(small)
+        key = max(key for key in left if key.startswith("data/chr1/0000008000"))
+        data = damage(left.pop(key))
+        left.update({key: data} if data else {})
+        store = DyingStore(left, 1000, True)
+        assert converted(small[0], store).spans_resumed == 1
+        assert store.objects == small[1]
+
+
+def test_notes_of_other_options_or_of_another_input_are_not_used(small):
+    for options in ({"chunk_records": 41}, {"span_bp": 8001}):
+        left, _ = notes_and_chunks(small)
+        source = Source("small.bam", io.BytesIO(small[0]), IDENTITY, True)
+        store = DyingStore(left, 1000, True)
+        report = ingest(source, store, ConvertOptions(**{"span_bp": 8000, "chunk_records": 40} | options))
+        assert report.spans_resumed == 0
+        assert verify(StoreReader(store), 1).problems == []
+    left, _ = notes_and_chunks(small)
+    store = DyingStore(left, 1000, True)
+    source = Source("small.bam", io.BytesIO(small[0]), IDENTITY | {"mtime_ns": 3}, True)
+    assert ingest(source, store, ConvertOptions(span_bp=8000, chunk_records=40)).spans_resumed == 0
+    assert store.objects == small[1]
+
+
+def test_an_input_that_is_not_known_leaves_no_notes(small):
+    left = {}
+    source = Source("-", io.BytesIO(small[0]), None, False)
+    with pytest.raises(KilledError):
+        ingest(source, DyingStore(left, 12, True), ConvertOptions(span_bp=8000, chunk_records=40))
+    assert not [key for key in left if key.startswith("_resume/")]
+
+
+class RacedStore(MemoryStore):
+    """A store where another conversion, of other options, wins before this one's manifest."""
+
+    def __init__(self, data):
+        super().__init__()
+        self._data = data
+
+    def put_if_absent(self, key, data):
+        if self._data:
+            other, self._data = self._data, None
+            source = Source("other.bam", io.BytesIO(other), IDENTITY, True)
+            ingest(source, self, ConvertOptions(span_bp=8000, chunk_records=99))
+        return super().put_if_absent(key, data)
+
+
+def test_of_two_conversions_the_second_to_finish_says_so_and_leaves_the_first_store_whole(small):
+    store = RacedStore(small[0])
+    with pytest.raises(InputError, match="written by another conversion") as caught:
+        converted(small[0], store)
+    assert caught.value.kind == "output-exists"
+    reader = StoreReader(store)
+    assert verify(reader, 1).problems == []
+    assert set(store.objects) == {"_metadata.json", *named_keys(reader)}
+
+
+# ---- the command ----
+
+
+@pytest.fixture
+def source(tmp_path):
+    return large_bam(tmp_path / "in.bam", 30_000)
+
+
+def test_stdin_and_any_number_of_workers_give_the_same_store(source, tmp_path):
+    for number, options in enumerate((["--workers", "1"], ["--workers", "2"], ["--workers", "7"])):
+        assert convert(source, tmp_path / f"{number}.bams3", *CUTS, *options).kind == ""
+    with source.open("rb") as file:
+        assert run_apart("convert", "--quiet", *CUTS, "-", tmp_path / "3.bams3", stdin=file).kind == ""
+    stores = [objects(tmp_path / f"{number}.bams3") for number in range(4)]
+    assert stores[0] == stores[1] == stores[2] == stores[3]
+    assert sum(key.endswith(".chunk") for key in stores[0]) == 3
+    provenance = json.loads((tmp_path / "3.bams3" / "_provenance.json").read_bytes())
+    assert provenance["input"] == "-"
+
+
+@pytest.mark.parametrize("options", [[], ["--force"]], ids=["plain", "force"])
+def test_a_store_whose_manifest_an_engine_removed_is_made_again(source, tmp_path, options):
+    store = tmp_path / "out.bams3"
+    assert convert(source, store, *CUTS).kind == ""
+    before = objects(store)
+    (store / "_metadata.json").unlink()
+    assert is_no_store(store)
+    assert convert(source, store, *CUTS, *options).kind == ""
+    assert objects(store) == before
+    (store / "_metadata.json").unlink()
+    assert convert(source, store, "--chunk-size", "300K", *options).kind == ""
+    assert run("verify", "--quiet", store).kind == ""
+    assert set(objects(store)) == {"_metadata.json", *named_keys(StoreReader(local(store)))}
+
+
+def local(path):
+    from bams3.store import LocalStore
+
+    return LocalStore(path)
+
+
+def test_force_replaces_a_store_and_removes_its_objects(source, tmp_path):
+    store, fresh = tmp_path / "out.bams3", tmp_path / "fresh.bams3"
+    other = large_bam(tmp_path / "other.bam", 10_000)
+    assert convert(source, store, *CUTS).kind == ""
+    assert convert(other, store, "--force").kind == ""
+    assert convert(other, fresh).kind == ""
+    assert objects(store) == objects(fresh)
+    assert run("query", "--count", store).out == "10000\n"
+
+
+def test_a_forced_conversion_that_fails_leaves_the_old_store(source, tmp_path):
+    store, bad = tmp_path / "out.bams3", tmp_path / "bad.bam"
+    assert convert(source, store, *CUTS).kind == ""
+    before = objects(store)
+    bad.write_bytes(source.read_bytes()[:-500])
+    assert convert(bad, store, "--force", *CUTS).kind == "truncated-file"
+    assert before.items() <= objects(store).items()
+    assert run("verify", "--quiet", store).kind == ""
+    assert run("query", "--count", store).out == "30000\n"
+
+
+def test_leftovers_of_a_killed_conversion_are_gone_after_the_next(source, tmp_path):
+    store = tmp_path / "out.bams3"
+    assert convert(source, store, *CUTS).kind == ""
+    clean = objects(store)
+    (store / "_metadata.json").unlink()
+    for key in (
+        "data/chr1/0000256000.0-00000000.chunk",
+        "data/chr1/.0000256000.0-12345678.chunk.99.1.partial",
+        "._metadata.json.99.1.partial",
+        "data/chr9/0000000000.0-01234567.chunk",
+        "_resume/0123456789abcdef/00000000.json",
+        "_resume/0123456789abcdef/.00000001.json.99.1.partial",
+        "_header-00000000.sam",
+        "_index-00000000.bin",
+    ):
+        (store / key).parent.mkdir(parents=True, exist_ok=True)
+        (store / key).write_bytes(b"half")
+    assert convert(source, store, *CUTS).kind == ""
+    assert objects(store) == clean
+    assert not (store / "_resume").exists()
+    assert not (store / "data" / "chr9").exists()
+
+
+def test_two_conversions_at_once_leave_one_whole_store(source, tmp_path):
+    store = tmp_path / "out.bams3"
+    processes = [start("convert", "--quiet", "--workers", "1", *CUTS, source, store) for _ in range(3)]
+    words = [process.communicate(timeout=60)[1] for process in processes]
+    codes = sorted(process.returncode for process in processes)
+    assert codes == [0, 2, 2], words
+    assert sum("[output-exists]" in text for text in words) == 2
+    assert "Traceback" not in "".join(words)
+    assert run("verify", "--quiet", store).kind == ""
+    assert convert(source, tmp_path / "alone.bams3", *CUTS).kind == ""
+    assert objects(store) == objects(tmp_path / "alone.bams3")
+
+
+def test_two_forced_conversions_of_other_options_at_once_leave_one_whole_store(source, tmp_path):
+    store = tmp_path / "out.bams3"
+    assert convert(source, store, *CUTS).kind == ""
+    processes = [
+        start("convert", "--quiet", "--force", "--chunk-size", size, source, store)
+        for size in ("300K", "400K")
+    ]
+    words = [process.communicate(timeout=60)[1] for process in processes]
+    assert {process.returncode for process in processes} <= {0, 2}, words
+    assert 0 in [process.returncode for process in processes]
+    assert "Traceback" not in "".join(words)
+    assert run("verify", "--quiet", store).kind == ""
+    assert set(objects(store)) == {"_metadata.json", *named_keys(StoreReader(local(store)))}
+
+
+# ---- killed for good ----
+
+
+@pytest.fixture(scope="module")
+def spread(shared_data, tmp_path_factory):
+    """50,000 real reads, spread over six contigs: 72 spans of 256 kb."""
+    path = tmp_path_factory.mktemp("spread") / "spread.bam"
+    _, data = bam_bytes.parted(bam_bytes.decompressed(shared_data / "aln" / "NA12878.chr22.s.bam"))
+    chance = random.Random(5)
+    several = [bytearray(one) for one in bam_bytes.records(data)]
+    places = sorted((chance.randrange(6), chance.randrange(2_999_000)) for _ in several)
+    for one, (contig, pos) in zip(several, places, strict=True):
+        struct.pack_into("<ii", one, 4, contig, pos)
+        struct.pack_into("<ii", one, 24, contig, max(pos - 200, 0))
+    header = header_bytes(CONTIGS)
+    path.write_bytes(bgzf(header + b"".join(several), level=1) + EOF_BLOCK)
     return path
 
 
-def record(header: pysam.AlignmentHeader, contig: int, pos: int, name: str) -> pysam.AlignedSegment:
-    read = pysam.AlignedSegment(header)
-    read.query_name, read.reference_id, read.reference_start = name, contig, pos
-    read.flag = 0 if contig >= 0 else 4
-    read.query_sequence = "ACGTTGCAAC"[pos % 10 :] + "GATTACA" * 12
-    if contig >= 0:
-        read.cigarstring, read.mapping_quality = f"{len(read.query_sequence)}M", pos % 61
-    quals = ("IIIIFFFF,,FF::FF"[pos % 7 :] * 12)[: read.query_length]
-    read.query_qualities = pysam.qualitystring_to_array(quals)
-    read.set_tag("NM", pos % 5)
-    return read
-
-
-@pytest.fixture(scope="module")
-def undisturbed(bam: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """Objects of a conversion that nothing disturbed."""
-    out = tmp_path_factory.mktemp("undisturbed") / "s.bams3"
-    assert run("convert", "-q", "--workers", "1", bam, out).code == 0
-    return objects(out)
-
-
-def objects(store: Path) -> dict[str, bytes]:
-    """Every file of a store but the one that tells of the conversion."""
-    paths = (path for path in store.rglob("*") if path.is_file() and path.name != "_provenance.json")
-    return {path.relative_to(store).as_posix(): path.read_bytes() for path in paths}
-
-
-def notes(store: Path) -> int:
-    return len(list(store.glob("_resume/*/*.json")))
-
-
-@pytest.mark.parametrize("workers", ["2", "5"])
-def test_any_number_of_workers_makes_the_same_bytes(bam, undisturbed, tmp_path, workers):
-    assert run("convert", "-q", "--workers", workers, bam, tmp_path / "s.bams3").code == 0
-    assert objects(tmp_path / "s.bams3") == undisturbed
-
-
-def test_standard_input_makes_the_same_bytes(bam, undisturbed, tmp_path):
-    with bam.open("rb") as file:
-        process = start("convert", "-q", "-", tmp_path / "s.bams3", stdin=file)
-    assert process.communicate()[1].startswith("192,300 reads")
-    assert objects(tmp_path / "s.bams3") == undisturbed
-
-
-def test_a_conversion_killed_three_times_goes_on_and_ends_with_the_same_bytes(bam, undisturbed, tmp_path):
-    out, before = tmp_path / "s.bams3", 0
-    for _ in range(3):
-        process = start("convert", "-q", "--workers", "2", bam, out)
-        while notes(out) <= before and process.poll() is None:
-            time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL, "it ended before it could be killed"
-        assert not (out / "_metadata.json").exists()
-        assert run("query", out, "--count").kind == "not-a-store"
-        before = notes(out)
-    done = run("convert", "-q", "--json", bam, out)
-    report = json.loads(done.out)
-    assert before >= 3
-    assert report["spans_resumed"] == before
-    assert report["spans_resumed"] + report["spans_encoded"] == CONTIGS + 1
-    assert objects(out) == undisturbed
-
-
-@pytest.mark.parametrize("form", ["sam", "cram"])
-def test_an_input_that_htslib_reads_goes_on_too(bam, tmp_path, form):
-    path = tmp_path / f"many.{form}"
-    options = ["-O", "cram,no_ref"] if form == "cram" else ["-h"]
-    pysam.view("--no-PG", *options, "-o", str(path), str(bam), catch_stdout=False)
-    out, whole = tmp_path / "s.bams3", tmp_path / "whole.bams3"
-    process = start("convert", "-q", path, out)
-    while notes(out) < 3 and process.poll() is None:
-        time.sleep(0.001)
-    process.kill()
+def kill_at(process, store, notes):
+    """Kill -9 a conversion as soon as it has noted so many spans; whether it was still at work."""
+    until(lambda: process.poll() is not None or count_notes(store) >= notes, 60)
+    process.send_signal(signal.SIGKILL)
     process.communicate()
-    left = notes(out)
-    report = json.loads(run("convert", "-q", "--json", path, out).out)
-    assert (report["spans_resumed"], report["spans_encoded"]) == (left, CONTIGS + 1 - left)
-    assert run("convert", "-q", path, whole).code == 0
-    assert objects(out) == objects(whole)
+    return process.returncode == -signal.SIGKILL
 
 
-class FailingStore(LocalStore):
-    """A folder whose disk fails at the n-th object."""
-
-    def __init__(self, root: Path, n: int) -> None:
-        super().__init__(root)
-        self.left = n
-
-    def put(self, key: str, data: bytes) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise StoreError("the disk failed", kind="disk")
-        super().put(key, data)
+def count_notes(store):
+    return len(list((store / "_resume").glob("*/*.json")))
 
 
-def fail_at(bam: Path, out: Path, n: int) -> None:
-    """A conversion whose n-th object cannot be written."""
-    stat = bam.stat()
-    identity = {"size_bytes": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    with bam.open("rb") as file:
-        source = Source(str(bam), file, identity, True)
-        with pytest.raises(StoreError):
-            convert(source, FailingStore(out, n), ConvertOptions(workers=2))
-    assert not (out / "_metadata.json").exists()
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["bam", "cram"])
+def test_a_conversion_killed_three_times_ends_with_the_same_store_and_encodes_no_span_twice(
+    spread, tmp_path, form
+):
+    source = spread
+    if form == "cram":
+        source = tmp_path / "spread.cram"
+        run_samtools("view", "-C", "--output-fmt-option", "no_ref=1", "-o", source, spread)
+    whole, store = tmp_path / "whole.bams3", tmp_path / "killed.bams3"
+    options = ("--quiet", "--level", "9", *CUTS)
+    assert run_apart("convert", *options, "--workers", "1", source, whole).kind == ""
+    chance, noted = random.Random(form), 0
+    for _ in range(3):
+        process = start("convert", *options, "--workers", "2", source, store)
+        assert kill_at(process, store, noted + chance.randint(3, 15))
+        assert is_no_store(store)
+        noted = count_notes(store)
+    chunks = {path: path.stat().st_mtime_ns for path in store.rglob("*.chunk")}
+    done = run_apart("convert", *options, "--workers", "2", "--json", source, store)
+    report = json.loads(done.out)
+    assert report["spans_resumed"] == noted >= 9
+    assert report["spans_resumed"] + report["spans_encoded"] == 72
+    assert report["records"] == 50_531
+    assert objects(store) == objects(whole)
+    kept = [path for path, mtime_ns in chunks.items() if path.stat().st_mtime_ns == mtime_ns]
+    assert len(kept) >= noted
+    assert run("verify", "--quiet", store).kind == ""
 
 
-@pytest.mark.parametrize("n", [0, 1, 7, 20, 33, 35])
-def test_a_disk_that_fails_anywhere_leaves_what_the_next_run_needs(bam, undisturbed, tmp_path, n):
-    out = tmp_path / "s.bams3"
-    fail_at(bam, out, n)
-    assert run("convert", "-q", bam, out).code == 0
-    assert objects(out) == undisturbed
+def run_samtools(command, *options):
+    import pysam
+
+    getattr(pysam.samtools, command)(*map(str, options), catch_stdout=False)
 
 
-def test_a_damaged_chunk_is_made_again(bam, undisturbed, tmp_path):
-    out = tmp_path / "s.bams3"
-    fail_at(bam, out, 20)
-    chunk = sorted(out.glob("data/c3/*.chunk"))[0]
-    chunk.write_bytes(chunk.read_bytes()[:-1] + b"x")
-    report = json.loads(run("convert", "-q", "--json", bam, out).out)
-    assert report["spans_resumed"] == 3
-    assert objects(out) == undisturbed
+@pytest.mark.slow
+def test_stores_of_real_reads_do_not_depend_on_workers_or_pipes(spread, tmp_path):
+    made = []
+    for workers in ("1", "2", "3"):
+        out = tmp_path / f"{workers}.bams3"
+        assert run_apart("convert", "--quiet", *CUTS, "--workers", workers, spread, out).kind == ""
+        made.append(objects(out))
+    with subprocess.Popen(["cat", spread], stdout=subprocess.PIPE) as cat:
+        out = tmp_path / "pipe.bams3"
+        assert run_apart("convert", "--quiet", *CUTS, "-", out, stdin=cat.stdout).kind == ""
+    made.append(objects(out))
+    assert all(one == made[0] for one in made)
 
 
-def test_other_options_do_not_go_on_from_these_notes(bam, tmp_path):
-    out = tmp_path / "s.bams3"
-    fail_at(bam, out, 20)
-    report = json.loads(run("convert", "-q", "--json", "--level", "3", bam, out).out)
-    assert report["spans_resumed"] == 0
-    assert run("verify", "-q", out).code == 0
-    assert notes(out) == 0
-
-
-def test_one_of_two_conversions_to_a_store_wins(bam, undisturbed, tmp_path):
-    out = tmp_path / "s.bams3"
-    both = [start("convert", "-q", "--workers", "1", bam, out) for _ in range(2)]
-    said = [process.communicate()[1] for process in both]
-    assert sorted(process.returncode for process in both) == [0, 2], said
-    assert any("[output-exists]" in text for text in said)
-    assert objects(out) == undisturbed
-
-
-def test_force_replaces_a_store_and_removes_what_is_left_of_the_old_one(bam, undisturbed, tmp_path):
-    out = tmp_path / "s.bams3"
-    assert run("convert", "-q", "--compression", "none", bam, out).code == 0
-    assert run("convert", "-q", bam, out).kind == "output-exists"
-    assert run("convert", "-q", "--force", bam, out).code == 0
-    assert objects(out) == undisturbed
-
-
-@pytest.mark.parametrize("force", [[], ["--force"]])
-def test_a_store_that_lost_its_manifest_alone_is_made_again(bam, undisturbed, tmp_path, force):
-    out = tmp_path / "s.bams3"
-    assert run("convert", "-q", "--level", "3", bam, out).code == 0
-    (out / "_metadata.json").unlink()  # as Snakemake does before it runs a rule again
-    (out / "data" / "c0" / ".0000000000.0-01234567.chunk.1.2.partial").write_bytes(b"half")
-    assert run("convert", "-q", *force, bam, out).code == 0
-    assert objects(out) == undisturbed
-
-
-def test_notes_are_read_in_order_up_to_the_first_that_is_not_whole(tmp_path):
-    log = ResumeLog(LocalStore(tmp_path), "0" * 16)
-    assert log.load() == []
-    folder = tmp_path / "_resume" / ("0" * 16)
-    folder.mkdir(parents=True)
-    (folder / "00000000.json").write_bytes(b'{"span": [0')
-    assert log.load() == []
+@pytest.mark.slow
+def test_conversions_killed_at_any_moment_never_leave_a_store_that_is_wrong(spread, tmp_path):
+    store, chance = tmp_path / "out.bams3", random.Random(9)
+    for _ in range(12):
+        process = start("convert", "--quiet", "--force", *CUTS, spread, store)
+        try:
+            process.wait(chance.uniform(0.05, 1.2))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        process.communicate()
+        if (store / "_metadata.json").exists():
+            assert run("verify", "--quiet", store).kind == ""
+    assert run_apart("convert", "--quiet", "--force", *CUTS, spread, store).kind == ""
+    assert set(objects(store)) == {"_metadata.json", *named_keys(StoreReader(local(store)))}
