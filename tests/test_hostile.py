@@ -136,7 +136,7 @@ def test_an_input_that_is_no_file_is_told(tmp_path, monkeypatch, source, kind):
 @pytest.fixture
 def good(tmp_path):
     path = tmp_path / "good.bam"
-    path.write_bytes(bam([record(pos=i * 100_000 % 900_000 + i) for i in range(1)] + [record(pos=950_000)]))
+    path.write_bytes(bam([record(pos=0), record(pos=950_000)]))
     return path
 
 
@@ -242,11 +242,17 @@ def test_a_full_standard_output_is_told(good, tmp_path, arguments):
 # ---- signals ----
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to jobs in the background, whose children would ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_conversion_says_so_and_leaves_no_store(tmp_path, number, code):
     data, store = large_bam(tmp_path / "large.bam", 150_000).read_bytes(), tmp_path / "out.bams3"
     options = ["--quiet", "--chunk-size", "256K", "--workers", "2"]
-    with start("convert", *options, "-", store, stdin=subprocess.PIPE, text=False) as process:
+    pipes = {"stdin": subprocess.PIPE, "text": False, "preexec_fn": heed_interrupts}
+    with start("convert", *options, "-", store, **pipes) as process:
         try:
             process.stdin.write(data[:-100])  # all but the end: it is at work, and waits
             process.stdin.flush()

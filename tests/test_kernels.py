@@ -298,24 +298,6 @@ class TestBoth:
         assert k.summarise(c, 3)[0].tolist() == [0, 1, -1]
 
     @few
-    @given(
-        several=st.lists(records(), min_size=1, max_size=6),
-        contig=st.integers(-1, 3),
-        start=st.integers(0, 6000),
-        length=st.integers(1, 3000) | st.just(2**31),
-    )
-    def test_overlaps_are_those_of_the_twin(self, k, several, contig, start, length):
-        c = columns_of(*several)
-        assert same(
-            k.overlap(c, contig, start, start + length), twins.overlap(c, contig, start, start + length)
-        )
-
-    def test_a_read_reaches_to_its_last_reference_base(self, k):
-        c = columns_of(record(pos=100, cigar="2M3D2M"), record(pos=100, cigar="4S"), record(pos=100, flag=4))
-        kept = [k.overlap(c, 0, at, at + 1)[0].tolist() for at in (99, 100, 106, 107)]
-        assert kept == [[0, 0, 0], [1, 1, 1], [1, 0, 0], [0, 0, 0]]
-
-    @few
     @given(several=st.lists(records(contigs=2), min_size=1, max_size=4), first_window=st.integers(0, 40))
     @example(several=[record(pos=95, cigar="4M300N4=", seq="A" * 8)], first_window=0)
     def test_depth_is_that_of_the_twin(self, k, several, first_window):
@@ -337,6 +319,20 @@ class TestBoth:
         sums = np.zeros(3, np.uint64)
         k.add_depth(c, 0, np.array([0, 2], np.uint64), np.array([2, 1], np.uint64), 0, sums)
         assert sums.tolist() == [2, 5, 4]
+
+    @given(
+        starts=st.lists(st.integers(0, 2500), min_size=1, max_size=5),
+        length=st.integers(1, 2500),
+        first_window=st.integers(0, 30),
+    )
+    def test_depth_of_long_operations_is_that_of_the_twin(self, k, starts, length, first_window):
+        cigar = f"{length}M{length % 7}D{length}="
+        c = columns_of(*(record(contig=pos % 2, pos=pos, cigar=cigar, seq="") for pos in starts))
+        base, n = np.array([0, 20], np.uint64), np.array([20, 31], np.uint64)
+        sums, wanted = np.ones(12, np.uint64), np.ones(12, np.uint64)
+        k.add_depth(c, 0, base, n, first_window, sums)
+        twins.add_depth(c, 0, base, n, first_window, wanted)
+        assert sums.tolist() == wanted.tolist()
 
     def test_bases_beyond_the_end_of_a_contig_have_no_depth(self, k):
         c, sums = columns_of(record(pos=198, cigar="4M"), record(contig=2, pos=0)), np.zeros(9, np.uint64)
@@ -398,7 +394,7 @@ class TestNative:
             c = columns_of(record(), record())
             setattr(c, name, None)
             assert code_of(kernels.join, c) == BAD_COLUMN
-            for work in (kernels.summarise, kernels.overlap, kernels.add_depth):
+            for work in (kernels.summarise, kernels.add_depth):
                 assert_refused_or_not_needed(work, c)
 
     def test_an_array_of_another_type_is_a_bug_and_says_so(self):
@@ -406,6 +402,13 @@ class TestNative:
         c.pos = c.pos.astype(np.int64)
         with pytest.raises(TypeError, match="contiguous array of"):
             kernels.join(c)
+
+    def test_depth_of_reads_over_a_billion_bases_takes_no_time(self):
+        reads = [record(pos=0, cigar="268435455M" * 7, seq="")] * 1000
+        base, n, sums = np.zeros(1, np.uint64), np.full(1, 1 << 25, np.uint64), np.zeros(65_536, np.uint64)
+        for frame in range(16):  # a loop over their windows would take hours
+            kernels.add_depth(columns_of(*reads), 0, base, n, frame * sums.size, sums)
+        assert (sums == 16 * 1000 * 100).all()
 
     def test_more_tag_columns_than_there_is_room_for_are_refused(self):
         names = [
@@ -424,7 +427,6 @@ class TestNative:
 def assert_refused_or_not_needed(work, c):
     arguments = {
         "summarise": (c, 2),
-        "overlap": (c, 0, 0, 9),
         "add_depth": (c, 0, np.zeros(1, np.uint64), np.ones(1, np.uint64), 0, np.zeros(1, np.uint64)),
     }
     got = outcome(work, *arguments[work.__name__])

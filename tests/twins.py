@@ -297,14 +297,6 @@ def summarise(c, max_runs):
     return tuple(np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True))
 
 
-def overlap(c, contig, start_bp, end_bp):
-    def keeps(i):
-        return c.contig[i] == contig and (contig < 0 or (c.pos[i] < end_bp and _end(c, i) > start_bp))
-
-    keep = np.array([keeps(i) for i in range(c.n)], np.uint8)
-    return keep, int(keep.sum())
-
-
 def add_depth(c, first_contig, window_base, n_windows, first_window, sums):
     cigars = Values(c.cigar, 0)
     for i in range(c.n):

@@ -5,7 +5,7 @@ docstrings as in columns.py.
 """
 
 from .door import ERR_BAD_COLUMN, ERR_TOO_MANY, ERR_UNSORTED, KernelError
-from .records import MAX_LAYOUT_KEYS, Scanner, add_depth, join, overlap, split, subsample, summarise
+from .records import MAX_LAYOUT_KEYS, Scanner, add_depth, join, split, subsample, summarise
 from .transforms import (
     NameFields,
     decode_dictionary,
@@ -34,7 +34,6 @@ __all__ = [
     "join_names",
     "join_planes",
     "measure_bases",
-    "overlap",
     "pack_bases",
     "split",
     "split_names",

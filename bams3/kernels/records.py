@@ -266,14 +266,6 @@ def summarise(c: Columns, max_runs: int) -> tuple[Array, Array, Array, Array, Ar
     return contig[:n], records[:n], start[:n], end[:n], totals[:n]
 
 
-def overlap(c: Columns, contig: int, start_bp: int, end_bp: int) -> tuple[Array, int]:
-    """Which records overlap the span (R, uint8), as samtools view says, and how many."""
-    keep, n_kept = np.empty(c.n, np.uint8), out()
-    span = ctypes.c_int32(contig), ctypes.c_int64(start_bp), ctypes.c_int64(end_bp)
-    call("bk_overlap", struct(c, "contig", "pos", "flag", "ref_len"), *span, keep, n_kept)
-    return keep, int(n_kept[0])
-
-
 def add_depth(
     c: Columns, first_contig: int, window_base: Array, n_windows: Array, first_window: int, sums: Array
 ) -> None:
@@ -293,7 +285,7 @@ def add_depth(
     call(
         "bk_depth",
         *(s, ctypes.c_int32(first_contig), u64(window_base.size), window_base, n_windows),
-        *(ctypes.c_uint32(100), u64(first_window), u64(sums.size), sums),
+        *(ctypes.c_uint32(100), u64(first_window), u64(sums.size), out(sums.size + 1), sums),
     )
 
 

@@ -88,26 +88,42 @@ BK_EXPORT int bk_summarise(const struct bk_columns *c, uint64_t max_runs, uint64
     return BK_OK;
 }
 
-/* Mark the records that overlap [begin, end) of a contig (-1: all unplaced reads), as samtools view
- * with a region does. Out: keep (n bytes, 0 or 1), n_kept. */
-BK_EXPORT int bk_overlap(const struct bk_columns *c, int32_t contig, int64_t begin, int64_t end,
-                         uint8_t *keep, uint64_t *n_kept) {
-    uint64_t kept = 0;
-    for (uint64_t i = 0; i < c->n; i++) {
-        int64_t stop = end_of(c->pos[i], c->ref_len[i], c->flag[i]);
-        keep[i] = c->contig[i] == contig && (contig < 0 || (c->pos[i] < end && stop > begin));
-        kept += keep[i];
+/* The frame that depth is added to: windows first .. first + len - 1 of a section. `whole` collects
+ * where runs of whole windows begin (+) and end (-), so that a long operation costs no more than a
+ * short one; it has len + 1 entries. */
+struct frame {
+    uint64_t first, len;
+    uint32_t window_bp;
+    uint64_t *sums, *whole;
+};
+
+/* Add the bases [at, end) of a contig whose windows begin at `base` of the section. */
+static void add_bases(const struct frame *f, uint64_t base, uint64_t at, uint64_t end) {
+    if (base >= f->first + f->len) return;
+    uint64_t low = (f->first > base ? f->first - base : 0) * f->window_bp;
+    uint64_t high = (f->first + f->len - base) * f->window_bp;
+    if (at < low) at = low;
+    if (end > high) end = high;
+    if (at >= end) return;
+    uint64_t first = at / f->window_bp, last = (end - 1) / f->window_bp, shift = base - f->first;
+    if (first == last) {
+        f->sums[first + shift] += end - at;
+        return;
     }
-    *n_kept = kept;
-    return BK_OK;
+    f->sums[first + shift] += (first + 1) * f->window_bp - at;
+    f->sums[last + shift] += end - last * f->window_bp;
+    f->whole[first + 1 + shift] += f->window_bp;
+    f->whole[last + shift] -= f->window_bp;
 }
 
 /* Add the aligned bases (M, =, X) of records without flags 0x704 to sums[w - first_window], for the
  * windows w of a section: contig k's windows are window_base[k - first_contig] + position /
- * window_bp, and there are n_windows[k - first_contig] of them; bases beyond are left out. */
+ * window_bp, and there are n_windows[k - first_contig] of them; bases beyond are left out. whole is
+ * scratch of sums_len + 1 zeros. */
 BK_EXPORT int bk_depth(const struct bk_columns *c, int32_t first_contig, uint64_t n_contigs,
                        const uint64_t *window_base, const uint64_t *n_windows, uint32_t window_bp,
-                       uint64_t first_window, uint64_t sums_len, uint64_t *sums) {
+                       uint64_t first_window, uint64_t sums_len, uint64_t *whole, uint64_t *sums) {
+    struct frame frame = {first_window, sums_len, window_bp, sums, whole};
     uint64_t op_at = 0;
     for (uint64_t i = 0; i < c->n; i++) {
         uint64_t n_ops = c->cigar_len[i];
@@ -120,17 +136,16 @@ BK_EXPORT int bk_depth(const struct bk_columns *c, int32_t first_contig, uint64_
         for (uint64_t j = 0; j < n_ops && at < stop; j++) {
             uint64_t end = at + (ops[j] >> 4);
             unsigned op = ops[j] & 15;
-            if (op == 2 || op == 3) at = end;
-            if (op != 0 && op != 7 && op != 8) continue;
-            if (end > stop) end = stop;
-            while (at < end) {
-                uint64_t window = at / window_bp, edge = (window + 1) * window_bp;
-                uint64_t upto = edge < end ? edge : end;
-                uint64_t slot = window_base[k] + window - first_window;
-                if (slot < sums_len) sums[slot] += upto - at;
-                at = upto;
-            }
+            if (op == 0 || op == 7 || op == 8)
+                add_bases(&frame, window_base[k], at, end < stop ? end : stop);
+            else if (op != 2 && op != 3)
+                continue;
+            at = end;
         }
+    }
+    for (uint64_t w = 0, sum = 0; w < sums_len; w++) {
+        sum += whole[w];
+        sums[w] += sum;
     }
     return BK_OK;
 }
