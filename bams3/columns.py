@@ -59,6 +59,10 @@ class Columns:
     a byte; ``quals`` are as in BAM. ``tags`` maps ``NM:C`` to its values in record order: uint8
     bytes of numbers, Strings for the types Z, H and B. ``decoded_bytes`` is the size of the records:
     it bounds what columns may decode to, and ``taken_bytes`` counts what they did.
+
+    ``link`` and ``reference`` are no fields of a record; others are predicted from them: the record
+    before with the same name (int32, -1: none), and the bases (BAM's 4-bit codes, one a byte) of the
+    positions that the records cover. ``derived`` keeps what codecs worked out, by name.
     """
 
     n: int
@@ -79,7 +83,10 @@ class Columns:
     quals: Array | None = None
     layout: Array | None = None
     layouts: Layouts | None = None
+    link: Array | None = None
+    reference: Array | None = None
     tags: dict[str, Array | Strings] = field(default_factory=dict)
+    derived: dict[str, Any] = field(default_factory=dict)
 
     def contigs_used(self) -> Array:
         """Numbers of the contigs that records and their mates lie on, sorted."""
@@ -93,6 +100,12 @@ def tag_name(key: int) -> str:
     """``NM:C``, ``RG:Z`` or, for an array, ``ML:BC``."""
     text = bytes((key & 255, key >> 8 & 255, key >> 16 & 255, key >> 24)).rstrip(b"\0")
     return f"{text[:2].decode('latin-1')}:{text[2:].decode('latin-1')}"
+
+
+def tag_key(name: str) -> int:
+    """The inverse of tag_name."""
+    tag, kind = name[:2].encode("latin-1"), name[3:].encode("latin-1").ljust(2, b"\0")
+    return int.from_bytes(tag + kind, "little")
 
 
 def tag_width(name: str) -> int:

@@ -21,8 +21,9 @@ from .columns import Array
 from .cutting import Cutter, Layout, RowGroup, halves, record_starts
 from .errors import Bams3Error, CorruptDataError
 from .format import chunk, index, spec
-from .format.codecs import Compression
+from .format.frames import Compression
 from .format.index import ChunkSummary
+from .format.rowgroup import EncodedGroup, encode_group
 from .pipeline import StageClock, ordered_map
 from .resume import ResumeLog, SpanDone
 from .store import Store
@@ -86,7 +87,7 @@ class _Encoded(NamedTuple):
     span: tuple[int, int]
     offset: int
     first_record: int
-    group: chunk.EncodedGroup
+    group: EncodedGroup
     contigs: Array  # those that records and mates use
     frames: dict[int, Array]
 
@@ -248,7 +249,7 @@ class Converter:
                     raise self._bad_group(group, err) from err
                 return [one for half in halves(group) for one in self._encode(half)]
         with self._clock.working("encode"):
-            encoded = chunk.encode_group(columns, self._options.compression)
+            encoded = encode_group(columns, self._options.compression)
             frames = index.group_depth(columns, encoded.extents, self._layout.windows[group.span[0]])
             contigs = columns.contigs_used()
         where = group.span, group.offset, group.first_record

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 from .bam import BamHeader, BgzfBatch, inflate, parse_header, read_batches
 from .converter import Converter, ConvertOptions, ConvertReport, memory_bytes, workers_within
 from .errors import Bams3Error, CorruptDataError, InputError
-from .format import chunk, index, manifest, spec
+from .format import index, manifest, spec
+from .format.directory import crc32
 from .query import StoreReader
 from .resume import ResumeLog, identity_hash
 from .store import Store
@@ -145,7 +146,7 @@ def _seal(
     report = converter.report
     value = {
         **_manifest_start(report, len(contigs), options),
-        "header": {"key": header_key, "range": [0, len(header.text), chunk.crc32(header.text)]},
+        "header": {"key": header_key, "range": [0, len(header.text), crc32(header.text)]},
         "index": {"key": index_key, "bytes": len(index_data), **ranges},
     }
     data = manifest.render(value)

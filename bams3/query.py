@@ -15,7 +15,8 @@ from .bam import BamHeader
 from .columns import Array
 from .errors import CorruptDataError, InputError
 from .filters import Filters
-from .format import chunk, index, manifest, spec
+from .format import index, manifest, spec
+from .format.directory import crc32
 from .format.manifest import Manifest, Range, SectionRanges
 from .pipeline import ordered_map
 from .regions import MAX_BP, ContigTable, Region, parse_region
@@ -104,7 +105,7 @@ class StoreReader:
         if where.size_bytes > spec.MAX_INDEX_RANGE_BYTES:
             raise CorruptDataError(f"{self.store.name}/{key}: a range is too large", kind="bad-manifest")
         data = object_range(self.store, key, where.offset, where.size_bytes)
-        if len(data) != where.size_bytes or chunk.crc32(data) != where.crc32:
+        if len(data) != where.size_bytes or crc32(data) != where.crc32:
             raise bad_checksum(self.store, key, where.offset, where.offset + where.size_bytes)
         return data
 
@@ -136,7 +137,7 @@ class StoreReader:
         data = object_range(self.store, key, first.offset, size)
         parts = data[: first.size_bytes], data[first.size_bytes :]
         for where, part in zip((first, second), parts, strict=True):
-            if len(part) != where.size_bytes or chunk.crc32(part) != where.crc32:
+            if len(part) != where.size_bytes or crc32(part) != where.crc32:
                 raise bad_checksum(self.store, key, where.offset, where.offset + where.size_bytes)
         rows = index.parse_chunks(parts[0])
         out = []

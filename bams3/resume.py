@@ -15,7 +15,8 @@ from typing import Any
 import zstandard
 
 from . import __version__
-from .format import chunk, spec
+from .format import spec
+from .format.directory import crc32
 from .store import Store
 
 
@@ -52,7 +53,7 @@ def identity_hash(identity: dict[str, Any]) -> str:
 def _render(span: SpanDone) -> bytes:
     """A note: the span, and a checksum of it."""
     text = json.dumps(asdict(span))
-    return f'{{"span_done": {text}, "crc32": {chunk.crc32(text.encode())}}}\n'.encode()
+    return f'{{"span_done": {text}, "crc32": {crc32(text.encode())}}}\n'.encode()
 
 
 def _parse(data: bytes) -> SpanDone | None:

@@ -12,7 +12,9 @@ import numpy as np
 from . import kernels
 from .columns import Array, Columns
 from .errors import CorruptDataError
-from .format import chunk, index, spec
+from .format import index, spec
+from .format.directory import Directory, crc32
+from .format.rowgroup import decode_columns, needed
 from .store import Store
 from .store.base import MissingObjectError
 
@@ -26,7 +28,7 @@ class StoredChunk:
 
     key: str
     row: Any
-    directory: chunk.Directory
+    directory: Directory
     offsets: Array
 
     @cached_property
@@ -58,22 +60,25 @@ class ChunkReader:
         CorruptDataError
             ``bad-checksum``, naming object and byte range; ``missing-object``.
         """
-        wanted = None if columns is None else chunk.needed(columns)
-        names, blobs = self.stored.directory.columns, self.stored.directory.blobs
         locate: list[int] = []
         others: list[int] = []
-        mine = np.flatnonzero(np.isin(blobs["group"], groups))
-        for i, group, column in zip(
-            mine.tolist(), blobs["group"][mine].tolist(), blobs["column"][mine].tolist(), strict=True
-        ):
-            name = names[column]
-            have = self._fetched.setdefault(group, {})
-            if name not in have and (wanted is None or name in wanted):
-                (locate if name in spec.LOCATE else others).append(i)
+        for group in groups:
+            have, stored = self._fetched.setdefault(group, {}), self._stored_columns(group)
+            codecs = {name: codec for name, (_, codec) in stored.items()}
+            wanted = stored.keys() if columns is None else needed(columns, codecs)
+            for name in wanted - have.keys():
+                (locate if name in spec.LOCATE else others).append(stored[name][0])
         if locate:
-            self._read(locate)
-        for run in self._runs(others):
+            self._read(sorted(locate))
+        for run in self._runs(sorted(others)):
             self._read(run)
+
+    def _stored_columns(self, group: int) -> dict[str, tuple[int, int]]:
+        """Blob number and codec number of each column of a row group."""
+        names, blobs = self.stored.directory.columns, self.stored.directory.blobs
+        mine = np.flatnonzero(blobs["group"] == group)
+        columns, codecs = blobs["column"][mine].tolist(), blobs["codec"][mine].tolist()
+        return {names[c]: (i, codec) for i, c, codec in zip(mine.tolist(), columns, codecs, strict=True)}
 
     def _runs(self, numbers: list[int]) -> Iterator[list[int]]:
         """Blobs cut where more than GAP_BYTES lie between two of them."""
@@ -95,7 +100,7 @@ class ChunkReader:
         for i in numbers:
             low, high = int(stored.offsets[i]), int(stored.offsets[i + 1])
             part = data[low - begin : high - begin]
-            if len(part) != high - low or chunk.crc32(part) != int(blobs["crc32"][i]):
+            if len(part) != high - low or crc32(part) != int(blobs["crc32"][i]):
                 raise bad_checksum(self._store, stored.key, low, high)
             name = stored.directory.columns[int(blobs["column"][i])]
             self._fetched[int(blobs["group"][i])][name] = int(blobs["codec"][i]), part
@@ -107,7 +112,7 @@ class ChunkReader:
         done, fetched = self._decoded.setdefault(group, set()), self._fetched.get(group, {})
         parts = [(name, codec, data) for name, (codec, data) in fetched.items() if name not in done]
         try:
-            chunk.decode_columns(columns.n, columns.decoded_bytes, parts, columns)
+            decode_columns(columns.n, columns.decoded_bytes, parts, columns)
         except CorruptDataError as err:
             raise self._at(group, err) from err
         done.update(fetched)

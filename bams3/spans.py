@@ -36,7 +36,7 @@ class Spans:
         return Spans(self.contig, self.start[numbers], self.end[numbers])
 
     def meet(self, extent: Any) -> Array:
-        """Which spans may hold records of an extent (a row of chunk.EXTENT)."""
+        """Which spans may hold records of an extent (a row of EXTENT)."""
         if self.contig < 0:
             return np.ones(self.start.size, bool)
         meets: Array = (self.start < extent["end"]) & (self.end > extent["start"])

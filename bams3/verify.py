@@ -15,8 +15,10 @@ from .columns import Columns
 from .cutting import Layout
 from .errors import CorruptDataError
 from .format import chunk, index, spec
+from .format.directory import corrupt_chunk, crc32
 from .format.index import ChunkSummary, Windows
 from .format.manifest import SectionRanges
+from .format.rowgroup import decode_columns, group_summary
 from .pipeline import ordered_map
 from .query import StoreReader
 from .rowgroups import StoredChunk
@@ -46,18 +48,18 @@ def read_chunk(data: bytes, head: chunk.Head) -> Iterator[tuple[int, int, Column
     directory, view = head.directory, memoryview(data)
     offsets = directory.offsets(head.head_bytes).tolist()
     if offsets[-1] != len(data):
-        raise chunk.corrupt_chunk(f"the chunk has {len(data)} bytes, its directory says {offsets[-1]}")
+        raise corrupt_chunk(f"the chunk has {len(data)} bytes, its directory says {offsets[-1]}")
     mine: dict[int, list[tuple[str, int, Any]]] = {}
     for i, blob in enumerate(directory.blobs.tolist()):
         group, column, codec, _, _, crc = blob
         part = view[offsets[i] : offsets[i + 1]]
-        if chunk.crc32(part) != crc:
-            raise chunk.corrupt_chunk(f"bytes {offsets[i]}-{offsets[i + 1]} do not match their checksum")
+        if crc32(part) != crc:
+            raise corrupt_chunk(f"bytes {offsets[i]}-{offsets[i + 1]} do not match their checksum")
         mine.setdefault(group, []).append((directory.columns[column], codec, part))
     extent = 0
     for g, row in enumerate(directory.groups.tolist()):
         records, decoded_bytes, n_extents = row
-        yield g, extent, chunk.decode_columns(records, decoded_bytes, mine.get(g, []))
+        yield g, extent, decode_columns(records, decoded_bytes, mine.get(g, []))
         extent += n_extents
 
 
@@ -75,27 +77,25 @@ def summarise_chunk(data: bytes, row: Any, windows: Windows) -> ChunkSummary:
         Where the bytes contradict their checksums, the row, or each other.
     """
     if len(data) != int(row["bytes"]) or content_hash(data) != int(row["hash"]):
-        raise chunk.corrupt_chunk("the bytes are not those that its name stands for")
+        raise corrupt_chunk("the bytes are not those that its name stands for")
     head = chunk.parse_head(data)
     frames, totals, extents = [], [], []
     for _, _, columns in read_chunk(data, head):
         joined = kernels.join(columns)
         if joined.size != columns.decoded_bytes:
-            raise chunk.corrupt_chunk(
-                f"a row group decodes to {joined.size} bytes, not {columns.decoded_bytes}"
-            )
-        found, group_totals = chunk.group_summary(columns)
+            raise corrupt_chunk(f"a row group decodes to {joined.size} bytes, not {columns.decoded_bytes}")
+        found, group_totals = group_summary(columns)
         _check_contigs(found, windows)
         extents.append(found)
         totals.append(group_totals)
         frames.append(index.group_depth(columns, found, windows))
     all_extents = np.concatenate(extents)
     if not np.array_equal(all_extents, head.directory.extents):
-        raise chunk.corrupt_chunk("the extents of its row groups are not those of its records")
+        raise corrupt_chunk("the extents of its row groups are not those of its records")
     if head.head_bytes != int(row["head_bytes"]) or int(row["records"]) != int(
         head.directory.groups["records"].sum(dtype=np.uint64)
     ):
-        raise chunk.corrupt_chunk("its head is not the one that the index describes")
+        raise corrupt_chunk("its head is not the one that the index describes")
     return ChunkSummary(
         np.array([row.tolist()], index.CHUNK),
         head.directory_bytes,
@@ -108,7 +108,7 @@ def summarise_chunk(data: bytes, row: Any, windows: Windows) -> ChunkSummary:
 def _check_contigs(extents: Any, windows: Windows) -> None:
     first, n = windows.first_contig, max(windows.n.size, 1)
     if ((extents["contig"] < first) | (extents["contig"] >= first + n)).any():
-        raise chunk.corrupt_chunk("it holds records of contigs that are not its own")
+        raise corrupt_chunk("it holds records of contigs that are not its own")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +190,8 @@ def _check_blobs(data: bytes, stored: StoredChunk) -> None:
     """Name the damaged byte range before the checksum of the whole object says less."""
     offsets, view = stored.offsets.tolist(), memoryview(data)
     for i, crc in enumerate(stored.directory.blobs["crc32"].tolist()):
-        if chunk.crc32(view[offsets[i] : offsets[i + 1]]) != crc:
-            raise chunk.corrupt_chunk(f"bytes {offsets[i]}-{offsets[i + 1]} do not match their checksum")
+        if crc32(view[offsets[i] : offsets[i + 1]]) != crc:
+            raise corrupt_chunk(f"bytes {offsets[i]}-{offsets[i + 1]} do not match their checksum")
 
 
 def _check_depth(reader: StoreReader, section: SectionRanges, summaries: list[ChunkSummary]) -> list[str]:

@@ -27,12 +27,14 @@ from bams3.bam import BGZF_EOF, compress_blocks
 from bams3.errors import Bams3Error
 from bams3.filters import Filters
 from bams3.format import chunk, codecs, index, manifest
-from bams3.format.codecs import Compression
+from bams3.format.frames import Compression
 from bams3.query import StoreReader
 from bams3.regions import Region
 from bams3.sam import write_alignments
 from bams3.store import MemoryStore
 from bams3.verify import verify
+from bams3.format.directory import Directory, EXTENT, crc32, parse_directory
+from bams3.format.rowgroup import EncodedGroup, decode_columns, group_summary
 
 HANG_S = 10
 FILTERS = Filters(require_flags=1, min_mapq=3, read_groups=("x",), subsample=(7, 0.5))
@@ -165,16 +167,16 @@ def mutate_column(bam: bytes, rng: random.Random) -> None:
     ]
     victim = rng.randrange(len(blobs))
     name, codec, blob = blobs[victim]
-    streams = codecs.unpack_frames(blob, 1 << 30)
+    streams = unpack_frames(blob, 1 << 30)
     if streams and rng.random() < 0.8:  # the frames stay whole, a stream in them does not
         at = rng.randrange(len(streams))
         streams[at] = np.frombuffer(damage(streams[at].tobytes(), rng), np.uint8)
-        blobs[victim] = name, codec, codecs.pack_frames(streams, Compression())
+        blobs[victim] = name, codec, pack_frames(streams, Compression())
     else:
         blobs[victim] = name, codec, damage(blob, rng)
-    columns = chunk.decode_columns(records, decoded_bytes, blobs)
+    columns = decode_columns(records, decoded_bytes, blobs)
     kernels.join(columns)
-    extents, _ = chunk.group_summary(columns)
+    extents, _ = group_summary(columns)
     here = extents[extents["contig"] == 0]
     if here.size:
         index.group_depth(columns, here, index.Windows.of(index.Section(0, 1, 256_000), [100_000_000]))
@@ -185,13 +187,13 @@ def parse_damaged(store: MemoryStore, head: chunk.Head, rng: random.Random) -> N
     """Directory, manifest or index range, damaged, with a checksum that is right."""
     which = rng.randrange(3)
     if which == 0:
-        chunk.parse_directory(damage(head.directory_bytes, rng))
+        parse_directory(damage(head.directory_bytes, rng))
     elif which == 1:
         text = damage(store.objects["_metadata.json"].rpartition(b'"crc32"')[0], rng)
-        manifest.parse(text + f'"crc32": "{chunk.crc32(text):08x}"\n}}\n'.encode())
+        manifest.parse(text + f'"crc32": "{crc32(text):08x}"\n}}\n'.encode())
     else:
-        index.parse_totals(damage(codecs.pack_frames([np.zeros(68, np.uint8)] * 8, Compression()), rng), 1)
-        index.parse_chunks(damage(codecs.pack_frame(np.zeros(88, np.uint8), Compression()), rng))
+        index.parse_totals(damage(pack_frames([np.zeros(68, np.uint8)] * 8, Compression()), rng), 1)
+        index.parse_chunks(damage(pack_frame(np.zeros(88, np.uint8), Compression()), rng))
 
 
 class Forger:
@@ -202,40 +204,40 @@ class Forger:
         self._build, self._render, self._add = chunk.build_chunk, manifest.render, index._Ranges.add
 
     def build_chunk(
-        self, groups: Sequence[chunk.EncodedGroup], context: dict[str, Any]
-    ) -> tuple[bytes, chunk.Directory]:
+        self, groups: Sequence[EncodedGroup], context: dict[str, Any]
+    ) -> tuple[bytes, Directory]:
         damaged = [self._group(group) if self._rng.random() < 0.3 else group for group in groups]
         return self._build(damaged, context)
 
-    def _group(self, group: chunk.EncodedGroup) -> chunk.EncodedGroup:
+    def _group(self, group: EncodedGroup) -> EncodedGroup:
         what, rng = self._rng.randrange(8), self._rng
         if what == 0:
             return replace(group, records=rng.choice((1, 2, 39, 41, 50_000)))
         if what == 1:
             return replace(group, decoded_bytes=rng.choice((0, 1, 40, 5000, 24 << 20, (1 << 31) + 3)))
         if what == 2:
-            extents = np.frombuffer(damage_in_place(group.extents.tobytes(), rng), chunk.EXTENT)
+            extents = np.frombuffer(damage_in_place(group.extents.tobytes(), rng), EXTENT)
             return replace(group, extents=extents) if in_table(extents) else group
         blobs = list(group.blobs)
         at = rng.randrange(len(blobs))
         if what == 3:
             del blobs[at]
         elif what == 4:
-            blobs[at] = replace(blobs[at], codec=rng.choice(sorted(codecs.CODEC_ID)))
+            blobs[at] = replace(blobs[at], codec=rng.choice(sorted(CODEC_ID)))
         else:
-            streams = codecs.unpack_frames(blobs[at].data, 1 << 30)
+            streams = unpack_frames(blobs[at].data, 1 << 30)
             which = rng.randrange(len(streams))
             streams[which] = np.frombuffer(damage(streams[which].tobytes(), rng), np.uint8)
-            blobs[at] = replace(blobs[at], data=codecs.pack_frames(streams, Compression()))
+            blobs[at] = replace(blobs[at], data=pack_frames(streams, Compression()))
         return replace(group, blobs=tuple(blobs))
 
     def add(self, ranges: Any, data: bytes) -> list[int]:
         """A range of the index: totals, contig table, chunks, directories or depth."""
         if self._rng.random() < 0.04:
-            streams = codecs.unpack_frames(data, 1 << 30)
+            streams = unpack_frames(data, 1 << 30)
             which = self._rng.randrange(len(streams))
             streams[which] = np.frombuffer(damage(streams[which].tobytes(), self._rng), np.uint8)
-            data = codecs.pack_frames(streams, Compression())
+            data = pack_frames(streams, Compression())
         return self._add(ranges, data)
 
     def render(self, value: dict[str, Any]) -> bytes:
@@ -243,7 +245,7 @@ class Forger:
         if self._rng.random() < 0.9:
             return data
         text = damage(data.rpartition(b'"crc32"')[0], self._rng)
-        return text + f'"crc32": "{chunk.crc32(text):08x}"\n}}\n'.encode()
+        return text + f'"crc32": "{crc32(text):08x}"\n}}\n'.encode()
 
 
 def damage_in_place(data: bytes, rng: random.Random) -> bytes:

@@ -15,8 +15,10 @@ from test_kernels import columns_of
 from bams3 import kernels
 from bams3.errors import CorruptDataError
 from bams3.format import chunk, spec
-from bams3.format.codecs import Compression, pack_frame
+from bams3.format.frames import Compression, pack_frame
 from bams3.verify import read_chunk
+from bams3.format.directory import Directory, parse_directory
+from bams3.format.rowgroup import encode_group
 
 pytestmark = pytest.mark.native
 
@@ -25,7 +27,7 @@ SOME = [record(b"r%d" % i, pos=i, tags=[tag("NM", "C", i % 3), tag("RG", "Z", b"
 
 
 def group_of(*several):
-    return chunk.encode_group(columns_of(*several), Compression())
+    return encode_group(columns_of(*several), Compression())
 
 
 def chunk_of(*groups):
@@ -160,7 +162,7 @@ def test_a_mutated_directory_is_refused_or_decodes(data):
     for _ in range(data.draw(st.integers(1, 2))):
         encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
     try:
-        directory = chunk.parse_directory(bytes(encoded))
+        directory = parse_directory(bytes(encoded))
     except CorruptDataError as err:
         assert err.kind == "bad-chunk"  # noqa: PT017  # any other error fails the test by itself
         return
@@ -173,7 +175,7 @@ def changed(field, value, where=0, part="groups"):
     rows = getattr(directory, part).copy()
     rows[field][where] = value
     parts = {name: getattr(directory, name) for name in directory.__slots__} | {part: rows}
-    return chunk.Directory(**parts).encode()
+    return Directory(**parts).encode()
 
 
 @pytest.mark.parametrize(
@@ -194,26 +196,26 @@ def changed(field, value, where=0, part="groups"):
     ids=str,
 )
 def test_a_directory_that_contradicts_itself_is_refused(lie):
-    assert refused(chunk.parse_directory, changed(*lie)) == "bad-chunk"
+    assert refused(parse_directory, changed(*lie)) == "bad-chunk"
 
 
 @pytest.mark.parametrize(
     "counts", [(65_535, 0, 0, 0), (0, 2**32 - 1, 0, 0), (1, 0, 2**32 - 1, 0), (0, 0, 0, 2**32 - 1)]
 )
 def test_counts_of_a_directory_reserve_nothing(counts):
-    assert refused(chunk.parse_directory, struct.pack("<HIII", *counts) + bytes(50)) == "bad-chunk"
+    assert refused(parse_directory, struct.pack("<HIII", *counts) + bytes(50)) == "bad-chunk"
 
 
 def test_a_row_group_without_a_column_is_refused():
     directory = chunk_of(SOME[:3])[1]
-    fewer = chunk.Directory(directory.columns, directory.groups, directory.extents, directory.blobs[1:])
-    assert refused(chunk.parse_directory, fewer.encode()) == "bad-chunk"
+    fewer = Directory(directory.columns, directory.groups, directory.extents, directory.blobs[1:])
+    assert refused(parse_directory, fewer.encode()) == "bad-chunk"
     twice = np.concatenate([directory.blobs, directory.blobs[-1:]])
-    more = chunk.Directory(directory.columns, directory.groups, directory.extents, twice)
-    assert refused(chunk.parse_directory, more.encode()) == "bad-chunk"
+    more = Directory(directory.columns, directory.groups, directory.extents, twice)
+    assert refused(parse_directory, more.encode()) == "bad-chunk"
 
 
 def test_a_context_is_stored_as_json(whole):
     _, _, _, context_bytes, _ = struct.unpack_from("<8sHHII", whole)
-    frame = chunk.codecs.unpack_frames(whole[20 : 20 + context_bytes], 10_000)
+    frame = unpack_frames(whole[20 : 20 + context_bytes], 10_000)
     assert json.loads(b"".join(map(bytes, frame))) == CONTEXT

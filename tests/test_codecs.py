@@ -16,7 +16,8 @@ from bams3 import kernels
 from bams3.columns import INT_COLUMNS, Columns, Strings, tag_width
 from bams3.errors import CorruptDataError
 from bams3.format import chunk, codecs, spec
-from bams3.format.codecs import CONSTANT, RAW, ZSTD, Compression, pack_frames, unpack_frames
+from bams3.format.frames import CONSTANT, RAW, ZSTD, Compression, pack_frames, unpack_frames
+from bams3.format.rowgroup import decode_columns, needed
 
 pytestmark = pytest.mark.native
 
@@ -47,12 +48,12 @@ def blob(name, codec, columns, compression=COMPRESSIONS[1]):
     """A column encoded as the writer does it."""
     value = (columns.layout, columns.layouts) if name == "layout" else getattr(columns, name)
     width = 4 if name == "cigar" else np.dtype(INT_COLUMNS.get(name, np.uint8)).itemsize
-    return pack_frames(codecs.codec_of(codec, name).encode(value, width, columns), compression)
+    return pack_frames(codec_of(codec, name).encode(value, width, columns), compression)
 
 
 def without(columns, name):
     """Columns of the same row group, as they are before ``name`` is decoded."""
-    needed = {column: getattr(columns, column) for column in chunk.needed([name]) - {name}}
+    needed = {column: getattr(columns, column) for column in needed([name]) - {name}}
     return Columns(columns.n, columns.decoded_bytes, **needed)
 
 
@@ -149,8 +150,8 @@ def test_every_column_comes_back_from_its_codecs(several):
     for name, codec in CHOICES:
         if loses_padding(codec, columns):
             continue
-        part = (name, codecs.CODEC_ID[codec], blob(name, codec, columns))
-        decoded = chunk.decode_columns(columns.n, columns.decoded_bytes, [part], without(columns, name))
+        part = (name, CODEC_ID[codec], blob(name, codec, columns))
+        decoded = decode_columns(columns.n, columns.decoded_bytes, [part], without(columns, name))
         assert same(getattr(decoded, name), getattr(columns, name)), name
         assert same(decoded.layouts, columns.layouts) or name != "layout"
 
@@ -167,9 +168,9 @@ def test_mutated_streams_are_refused_or_decoded(several, seed):
             if chance.random() < 0.1:
                 del changed[chance.randrange(len(changed) + 1) :]
             streams[number] = np.frombuffer(changed, np.uint8)
-        part = (name, codecs.CODEC_ID[codec], pack_frames(streams, COMPRESSIONS[0]))
+        part = (name, CODEC_ID[codec], pack_frames(streams, COMPRESSIONS[0]))
         try:
-            chunk.decode_columns(columns.n, columns.decoded_bytes, [part], without(columns, name))
+            decode_columns(columns.n, columns.decoded_bytes, [part], without(columns, name))
         except CorruptDataError as err:
             assert err.kind == "bad-column"  # noqa: PT017  # any other error fails the test by itself
             assert f"column {name}" in str(err)  # noqa: PT017
@@ -179,21 +180,21 @@ def test_mutated_streams_are_refused_or_decoded(several, seed):
 class TestCodecs:
     def test_a_column_of_no_or_other_records_is_refused(self, name, codec):
         columns = columns_of(record(tags=[tag("NM", "C", 1)]), record())
-        part = (name, codecs.CODEC_ID[codec], blob(name, codec, columns))
+        part = (name, CODEC_ID[codec], blob(name, codec, columns))
         if name not in ("bases", "quals"):  # joining checks those
             others = without(columns, name)
             others.n = 3
             with pytest.raises(CorruptDataError, match=f"column {name}"):
-                chunk.decode_columns(3, columns.decoded_bytes, [part], others)
+                decode_columns(3, columns.decoded_bytes, [part], others)
         with pytest.raises(CorruptDataError, match=f"column {name}"):
-            chunk.decode_columns(2, columns.decoded_bytes, [(name, part[1], b"")], without(columns, name))
+            decode_columns(2, columns.decoded_bytes, [(name, part[1], b"")], without(columns, name))
 
     def test_a_column_without_those_that_it_needs_is_refused(self, name, codec):
         columns = columns_of(record(), record())
-        part = (name, codecs.CODEC_ID[codec], blob(name, codec, columns))
+        part = (name, CODEC_ID[codec], blob(name, codec, columns))
         if spec.COLUMN[name].needs and codec != "bytes":
             with pytest.raises(CorruptDataError, match=f"column {name}"):
-                chunk.decode_columns(2, columns.decoded_bytes, [part])
+                decode_columns(2, columns.decoded_bytes, [part])
 
 
 @given(several=st.lists(records(), min_size=1, max_size=5))
@@ -202,9 +203,9 @@ def test_tag_columns_come_back_from_every_codec_of_theirs(several):
     columns = columns_of(*several)
     for name, value in columns.tags.items():
         for codec in spec.TAG_CODECS.get(name[3], spec.TAG_CODECS["A"]):
-            streams = codecs.codec_of(codec, f"tag:{name}").encode(value, tag_width(name), columns)
-            part = (f"tag:{name}", codecs.CODEC_ID[codec], pack_frames(streams, COMPRESSIONS[1]))
-            decoded = chunk.decode_columns(columns.n, columns.decoded_bytes, [part]).tags[name]
+            streams = codec_of(codec, f"tag:{name}").encode(value, tag_width(name), columns)
+            part = (f"tag:{name}", CODEC_ID[codec], pack_frames(streams, COMPRESSIONS[1]))
+            decoded = decode_columns(columns.n, columns.decoded_bytes, [part]).tags[name]
             if isinstance(value, Strings):
                 assert same(decoded, value)
             else:
@@ -216,7 +217,7 @@ def test_tag_columns_come_back_from_every_codec_of_theirs(several):
 )
 def test_an_unknown_column_or_codec_is_refused(name, codec):
     with pytest.raises(CorruptDataError, match="unknown column or codec"):
-        chunk.decode_columns(1, 100, [(name, codecs.CODEC_ID.get(codec, codec), b"")])
+        decode_columns(1, 100, [(name, CODEC_ID.get(codec, codec), b"")])
 
 
 def test_a_row_group_never_decodes_to_much_more_than_its_records():
@@ -225,6 +226,6 @@ def test_a_row_group_never_decodes_to_much_more_than_its_records():
     bomb = bytes([CONSTANT]) + varint(8 << 20) + b"\0"
     tracemalloc.start()
     with pytest.raises(CorruptDataError, match="more than"):
-        chunk.decode_columns(50_000, 4 << 20, [(name, 1, bomb) for name in columns])
+        decode_columns(50_000, 4 << 20, [(name, 1, bomb) for name in columns])
     assert tracemalloc.get_traced_memory()[1] < 40 << 20
     tracemalloc.stop()

@@ -14,9 +14,12 @@ from bam_records import tag as bam_tag
 from bams3.columns import INT_COLUMNS, Columns, Layouts, Strings, as_bytes, tag_name, tag_width
 from bams3.cutting import Layout
 from bams3.format import chunk, codecs, index, manifest, spec
-from bams3.format.codecs import CODEC_ID, Compression
+from bams3.format.rowgroup import CODEC_ID
+from bams3.format.frames import Compression
 from bams3.kernels import split
 from bams3.verify import content_hash
+from bams3.format.directory import BLOB, EXTENT, GROUP
+from bams3.format.rowgroup import decode_columns, encode_group, group_summary
 
 DOCUMENT = (Path(chunk.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
 TYPES = {"i4": "<i4", "i8": "<i8", "u1": "u1", "u2": "<u2", "u4": "<u4", "u8": "<u8"}
@@ -115,8 +118,8 @@ def test_codec_example_is_what_the_code_writes(name):
     value = plain(column, fields["values"])
     tag = column.removeprefix(spec.TAG_PREFIX)
     width = tag_width(tag) if tag != column else 4 if column == "cigar" else value_width(value)
-    streams = codecs.codec_of(name, column).encode(value, width, given_columns(fields))
-    assert codecs.pack_frames(streams, Compression("none")).hex(" ") == fields["blob"].hex(" ")
+    streams = codec_of(name, column).encode(value, width, given_columns(fields))
+    assert pack_frames(streams, Compression("none")).hex(" ") == fields["blob"].hex(" ")
 
 
 def value_width(value):
@@ -127,7 +130,7 @@ def value_width(value):
 def test_codec_example_is_what_the_code_reads(name):
     fields = example(name)
     column, columns = fields["column"], given_columns(fields)
-    chunk.decode_columns(columns.n, 1000, [(column, CODEC_ID[name], fields["blob"])], columns)
+    decode_columns(columns.n, 1000, [(column, CODEC_ID[name], fields["blob"])], columns)
     if column.startswith(spec.TAG_PREFIX):
         found = columns.tags[column.removeprefix(spec.TAG_PREFIX)]
     else:
@@ -145,9 +148,9 @@ def frame_pairs():
 
 @pytest.mark.parametrize(("stream", "frame"), frame_pairs())
 def test_frame_example_is_what_the_code_makes(stream, frame):
-    [found] = codecs.unpack_frames(frame, 1000)
+    [found] = unpack_frames(frame, 1000)
     assert bytes(found) == stream
-    assert is_same_zstd(codecs.pack_frame(stream, Compression()), frame)
+    assert is_same_zstd(pack_frame(stream, Compression()), frame)
 
 
 def is_same_zstd(made, written):
@@ -183,7 +186,7 @@ def stored(kind):
 def test_example_record_makes_the_example_chunk():
     key, data = stored("chunk")
     record = as_bytes(hex_bytes(blocks("record")[0]))
-    group = chunk.encode_group(split(record, 1), Compression())
+    group = encode_group(split(record, 1), Compression())
     context = {"contigs": [[0, "chr1", 1000]], "read_groups": []}
     made, directory = chunk.build_chunk([group], context)
     assert made.hex(" ") == data.hex(" ")
@@ -209,7 +212,7 @@ def test_example_index_is_what_the_code_writes():
     assert index.parse_directories(cut(data, section.directories), row)[0].encode() == head.directory_bytes
     windows = Layout.of(header_of(found), found.span_bp).windows[0]
     columns = split(as_bytes(hex_bytes(blocks("record")[0])), 1)
-    extents, totals = chunk.group_summary(columns)
+    extents, totals = group_summary(columns)
     frames = index.group_depth(columns, extents, windows)
     writer = index.IndexWriter(1, index.sections_of([1000], found.span_bp))
     writer.add(0, index.ChunkSummary(row, head.directory_bytes, extents, totals, frames))
@@ -282,7 +285,7 @@ def test_written_totals_are_those_of_the_code():
 
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [("CHUNK", index.CHUNK), ("GROUP", chunk.GROUP), ("EXTENT", chunk.EXTENT), ("BLOB", chunk.BLOB)],
+    [("CHUNK", index.CHUNK), ("GROUP", GROUP), ("EXTENT", EXTENT), ("BLOB", BLOB)],
 )
 def test_written_layout_of_a_row_is_that_of_the_code(name, dtype):
     table = re.search(rf"^{name}, (\d+) bytes[^|]*((?:\|.*\n)+)", DOCUMENT, re.M)

@@ -12,6 +12,7 @@ from twins import split
 from bams3.format import chunk
 from bams3.regions import MAX_BP, Region
 from bams3.spans import Spans
+from bams3.format.rowgroup import group_summary
 
 
 def columns_of(*several):
@@ -75,7 +76,7 @@ def test_a_record_is_marked_if_it_overlaps_any_span(several, contig, wanted):
 @given(several=RECORDS, wanted=st.lists(bounds(), min_size=1, max_size=6))
 def test_what_an_extent_says_of_its_records_holds_for_each(several, wanted):
     c = columns_of(*sorted(several, key=place))
-    for extent in chunk.group_summary(c)[0]:
+    for extent in group_summary(c)[0]:
         contig = int(extent["contig"])
         asked = spans(contig, *wanted)
         several_counts = zip(asked.meet(extent), asked.hold(extent), asked.counts(c, None), strict=True)

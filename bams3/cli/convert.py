@@ -18,7 +18,7 @@ import click
 from .. import __version__
 from ..errors import InputError
 from ..format import index, spec
-from ..format.codecs import Compression
+from ..format.frames import Compression
 from ..ingest import ConvertOptions, ConvertReport, Source, convert, memory_bytes, workers_within
 from ..progress import Progress
 from ..query import store_at
@@ -42,7 +42,13 @@ from . import warn
     type=click.IntRange(1, 10_000_000),
     help="Most records in one chunk.",
 )
-@click.option("--compression", type=click.Choice(["zstd", "none"]), default="zstd", show_default=True)
+@click.option(
+    "--compression",
+    type=click.Choice(["auto", "zstd", "none"]),
+    default="auto",
+    show_default=True,
+    help="auto: columns predicted from each other; zstd, none: plain columns.",
+)
 @click.option("--level", default=1, show_default=True, type=click.IntRange(1, 19), help="Level of zstd.")
 @click.option(
     "--max-memory", metavar="SIZE", help="Memory not to pass, such as 800M; fewer threads if need be."

@@ -118,12 +118,13 @@ def _check_directory(d: Directory) -> None:
 
 
 def _has_each_column_once(d: Directory) -> bool:
-    """Whether every row group has each column of the specification, and none twice."""
+    """Whether every row group has each column that is not optional, and none twice."""
     places = d.blobs["group"].astype(np.int64) * len(d.columns) + d.blobs["column"]
-    plain = [number for number, name in enumerate(d.columns) if name in spec.COLUMN]
-    n_plain = int(np.count_nonzero(np.isin(d.blobs["column"], plain)))
+    required = {column.name for column in spec.COLUMNS if not column.optional}
+    numbers = [number for number, name in enumerate(d.columns) if name in required]
+    n_required = int(np.count_nonzero(np.isin(d.blobs["column"], numbers)))
     return (
         len(set(d.columns)) == len(d.columns)
         and np.unique(places).size == places.size
-        and n_plain == d.groups.size * len(spec.COLUMNS)
+        and n_required == d.groups.size * len(required)
     )

@@ -19,8 +19,9 @@ import numpy as np
 from .. import kernels
 from ..columns import Array, Columns
 from ..errors import CorruptDataError
-from . import chunk, codecs, spec
-from .codecs import Compression
+from . import spec
+from .directory import Directory, crc32, parse_directory
+from .frames import PLAIN_ZSTD, pack_frame, pack_frames, unpack_frames
 
 CHUNK = np.dtype(
     [
@@ -233,7 +234,7 @@ class IndexWriter:
             if parts.rows
         ]
         if len(contigs) > spec.MANIFEST_CONTIGS:
-            table = codecs.pack_frame(_json({"contigs": contigs, "sections": sections}), Compression())
+            table = pack_frame(_json({"contigs": contigs, "sections": sections}), PLAIN_ZSTD)
             ranges["contig_table"] = out.add(table)
         else:
             ranges["contigs"], ranges["sections"] = contigs, sections
@@ -242,7 +243,7 @@ class IndexWriter:
 
 def _pack_uint64(values: Array) -> bytes:
     flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
-    return codecs.pack_frames(list(kernels.split_planes(flat, 8)), Compression())
+    return pack_frames(list(kernels.split_planes(flat, 8)), PLAIN_ZSTD)
 
 
 def _json(value: Any) -> bytes:
@@ -258,7 +259,7 @@ class _Ranges:
 
     def add(self, data: bytes) -> list[int]:
         """[offset, bytes, crc32] of a range, now appended."""
-        where = [self._at, len(data), chunk.crc32(data)]
+        where = [self._at, len(data), crc32(data)]
         self.parts.append(data)
         self._at += len(data)
         return where
@@ -268,8 +269,8 @@ class _Ranges:
         directories = b"".join(parts.directories)
         return {
             "contigs": [section.first, section.n],
-            "chunks": self.add(codecs.pack_frame(rows.tobytes(), Compression())),
-            "directories": self.add(codecs.pack_frame(directories, Compression())),
+            "chunks": self.add(pack_frame(rows.tobytes(), PLAIN_ZSTD)),
+            "directories": self.add(pack_frame(directories, PLAIN_ZSTD)),
             "depth": [[number, *self.add(data)] for number, data in sorted(parts.packed.items())],
         }
 
@@ -278,14 +279,14 @@ class _Ranges:
 
 
 def _one_frame(data: bytes) -> Array:
-    streams = codecs.unpack_frames(data, spec.MAX_INDEX_RANGE_BYTES)
+    streams = unpack_frames(data, spec.MAX_INDEX_RANGE_BYTES)
     if len(streams) != 1:
         raise corrupt_index("an index range is not one frame")
     return streams[0]
 
 
 def _uint64(data: bytes, what: str) -> Array:
-    streams = codecs.unpack_frames(data, spec.MAX_INDEX_RANGE_BYTES)
+    streams = unpack_frames(data, spec.MAX_INDEX_RANGE_BYTES)
     if len(streams) != 8 or len({stream.size for stream in streams}) != 1:
         raise corrupt_index(f"the index range of {what} is malformed")
     return kernels.join_planes(streams).view("<u8")
@@ -315,14 +316,14 @@ def parse_chunks(data: bytes) -> Array:
     return stream.view(CHUNK)
 
 
-def parse_directories(data: bytes, rows: Array) -> list[chunk.Directory]:
+def parse_directories(data: bytes, rows: Array) -> list[Directory]:
     """The directory of each chunk of a section."""
     stream = _one_frame(data)
     if int(rows["directory_bytes"].sum(dtype=np.uint64)) != stream.size:
         raise corrupt_index("the index's directories do not add up")
     view, at, out = memoryview(stream.tobytes()), 0, []
     for size in rows["directory_bytes"].tolist():
-        out.append(chunk.parse_directory(view[at : at + size]))
+        out.append(parse_directory(view[at : at + size]))
         at += size
     return out
 
@@ -332,7 +333,7 @@ def parse_depth(data: bytes) -> Array:
     return _uint64(data, "depth")
 
 
-def groups_by_chunk(directory: chunk.Directory) -> Iterable[tuple[int, Array]]:
+def groups_by_chunk(directory: Directory) -> Iterable[tuple[int, Array]]:
     """(group number, its EXTENT rows) of a chunk."""
     ends = np.cumsum(directory.groups["n_extents"])
     for g, end in enumerate(ends.tolist()):

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import CorruptDataError, InputError
 from . import chunk, spec
+from .directory import crc32
 
 
 def _corrupt(message: str) -> CorruptDataError:
@@ -99,7 +100,7 @@ def render(value: dict[str, Any]) -> bytes:
     """The manifest's bytes: JSON, one key a line, the CRC-32 of all before it last."""
     lines = [f"{json.dumps(key)}: {json.dumps(item)}" for key, item in value.items()]
     body = ("{\n" + ",\n".join(lines) + ",\n").encode()
-    return body + f'"crc32": "{chunk.crc32(body):08x}"\n}}\n'.encode()
+    return body + f'"crc32": "{crc32(body):08x}"\n}}\n'.encode()
 
 
 _TAIL = re.compile(rb'"crc32": "([0-9a-f]{8})"\n\}\n\Z')
@@ -135,7 +136,7 @@ def parse_contig_range(value: Any, n_contigs: int) -> tuple[list[tuple[str, int]
 
 def _checked_json(data: bytes) -> dict[str, Any]:
     tail = _TAIL.search(data)
-    if tail and int(tail[1], 16) != chunk.crc32(data[: tail.start()]):
+    if tail and int(tail[1], 16) != crc32(data[: tail.start()]):
         raise _corrupt("the manifest does not match its checksum")
     try:
         value = json.loads(data)

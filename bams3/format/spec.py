@@ -39,42 +39,95 @@ class Column:
     """One column of a row group.
 
     ``dtype`` is that of the plain values (``bytes`` for values of varying length); ``codecs`` are
-    those that a writer may choose from; ``needs`` are the columns that must be decoded first.
+    those that a writer may choose from, with the columns that each of them needs decoded first.
+    An ``optional`` column is there only where a codec of another one needs it.
     """
 
     name: str
     dtype: str
     locate: bool
-    codecs: tuple[str, ...]
-    needs: tuple[str, ...]
+    codecs: dict[str, tuple[str, ...]]
     meaning: str
+    optional: bool = False
 
+
+_MATE = ("link", "flag")
+_PLACE = ("contig", "pos", "cigar", "seq_len")
 
 COLUMNS = (
-    Column("contig", "int32", True, ("planes",), (), "contig number in the store, -1 if unplaced"),
-    Column("flag", "uint16", True, ("planes",), (), "FLAG, unchanged"),
-    Column("pos", "int32", True, ("delta",), (), "0-based leftmost position, -1 if none"),
-    Column("ref_len", "uint32", True, ("planes",), (), "reference bases that the CIGAR covers"),
-    Column("mapq", "uint8", True, ("planes",), (), "MAPQ, unchanged"),
-    Column("cigar", "bytes", True, ("dictionary",), (), "BAM operations, 4 bytes each"),
-    Column("seq_len", "uint32", False, ("planes",), (), "bases in SEQ, 0 for *"),
-    Column("mate_contig", "int32", False, ("difference",), ("contig",), "RNEXT as contig number"),
-    Column("mate_pos", "int32", False, ("difference",), ("pos",), "0-based PNEXT, -1 if none"),
-    Column("tlen", "int32", False, ("difference",), ("mate_pos", "pos"), "TLEN, unchanged"),
-    Column("name", "bytes", False, ("names",), (), "QNAME without its NUL"),
-    Column("bases", "uint8", False, ("bytes", "bases2"), ("seq_len",), "SEQ in BAM's 4-bit codes"),
-    Column("quals", "uint8", False, ("bytes",), ("seq_len",), "QUAL as in BAM, 255 if absent"),
-    Column("layout", "uint32", False, ("layouts",), (), "which ordered list of tags it has"),
+    Column("link", "int32", True, {"links": ()}, "the record before of the same name, -1 if none", True),
+    Column("contig", "int32", True, {"planes": ()}, "contig number in the store, -1 if unplaced"),
+    Column("flag", "uint16", True, {"planes": (), "linked": ("link",)}, "FLAG, unchanged"),
+    Column("pos", "int32", True, {"delta": ()}, "0-based leftmost position, -1 if none"),
+    Column("ref_len", "uint32", True, {"planes": ()}, "reference bases that the CIGAR covers"),
+    Column("mapq", "uint8", True, {"planes": ()}, "MAPQ, unchanged"),
+    Column("cigar", "bytes", True, {"dictionary": ()}, "BAM operations, 4 bytes each"),
+    Column("seq_len", "uint32", False, {"planes": ()}, "bases in SEQ, 0 for *"),
+    Column(
+        *("mate_contig", "int32", False),
+        {"difference": ("contig",), "mate": (*_MATE, "contig")},
+        "RNEXT as contig number",
+    ),
+    Column(
+        *("mate_pos", "int32", False),
+        {"difference": ("pos",), "mate": (*_MATE, "pos")},
+        "0-based PNEXT, -1 if none",
+    ),
+    Column(
+        *("tlen", "int32", False),
+        {"difference": ("mate_pos", "pos"), "mate": (*_MATE, "contig", "pos", "ref_len", "mate_pos")},
+        "TLEN, unchanged",
+    ),
+    Column("name", "bytes", False, {"names": (), "linked": ("link",)}, "QNAME without its NUL"),
+    Column("reference", "uint8", False, {"reference": _PLACE}, "bases of the positions covered", True),
+    Column(
+        *("bases", "uint8", False),
+        {"bytes": ("seq_len",), "bases2": ("seq_len",), "aligned": (*_PLACE, "reference")},
+        "SEQ in BAM's 4-bit codes",
+    ),
+    Column(
+        *("quals", "uint8", False),
+        {"bytes": ("seq_len",), "qualities": ("flag", "seq_len")},
+        "QUAL as in BAM, 255 if absent",
+    ),
+    Column("layout", "uint32", False, {"layouts": ()}, "which ordered list of tags it has"),
 )
 
 #: One column per tag and type follows, named tag:NM:C, tag:RG:Z or, for arrays, tag:ML:BC.
 TAG_PREFIX = "tag:"
-TAG_CODECS = {
-    "A": ("planes",),
-    "Z": ("dictionary", "strings"),
-    "H": ("dictionary", "strings"),
-    "B": ("strings",),
+Codecs = dict[str, tuple[str, ...]]
+_TEXT: Codecs = {"dictionary": (), "strings": (), "linked": ("link", "layout")}
+#: Codecs by type; the other types are numbers.
+TAG_CODECS: dict[str, Codecs] = {
+    "A": {"planes": ()},
+    "f": {"planes": ()},
+    "d": {"planes": ()},
+    "Z": _TEXT,
+    "H": _TEXT,
+    "B": {"strings": ()},
 }
+#: More codecs of tags: what they are predicted from. NM and so on are of any integer type.
+PREDICTED_TAGS: dict[str, Codecs] = {
+    "MC:Z": {"mate": (*_MATE, "cigar", "layout")},
+    "MD:Z": {"aligned": ("bases", "layout")},
+    "MQ": {"mate": (*_MATE, "mapq", "layout")},
+    "ms": {"mate": (*_MATE, "quals", "seq_len", "layout")},
+    "NM": {"aligned": ("bases", "layout")},
+    "AS": {"aligned": ("bases", "layout")},
+}
+
+
+def codecs_of(column: str) -> Codecs:
+    """Codecs that a column, tag columns included, may have, and what each needs; none if unknown."""
+    if column in COLUMN:
+        return COLUMN[column].codecs
+    tag = column.removeprefix(TAG_PREFIX)
+    if tag == column or len(tag) < 4 or tag[2] != ":":
+        return {}
+    number = tag[3] in "cCsSiI"
+    plain: Codecs = {"planes": ()}
+    return TAG_CODECS.get(tag[3], plain) | PREDICTED_TAGS.get(tag[:2] if number else tag, {})
+
 
 CODECS = {
     1: "planes",
@@ -86,6 +139,12 @@ CODECS = {
     7: "dictionary",
     8: "names",
     9: "layouts",
+    10: "links",
+    11: "linked",
+    12: "mate",
+    13: "reference",
+    14: "aligned",
+    15: "qualities",
 }
 
 #: Totals of a contig in the index, uint64 each, in this order: samtools flagstat's categories for

@@ -27,6 +27,10 @@ _ERRORS = {
     12: ("bad-column", "a column does not have the length that the records need"),
     13: ("bad-column", "a record would be longer than 2^31 - 1 bytes"),
     14: ("bad-column", "a stored code names nothing"),
+    15: ("bad-column", "a stream ends before its last symbol"),
+    16: ("bad-column", "frequencies of symbols do not add up"),
+    17: ("bad-column", "a stream goes on behind its last symbol"),
+    18: ("bad-column", "a link leads to a record that is not there"),
 }
 ERR_BAD_COLUMN, ERR_UNSORTED, ERR_TOO_MANY = 12, 10, 11
 

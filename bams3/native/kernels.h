@@ -30,7 +30,11 @@ enum bk_status {
     BK_ERR_TOO_MANY = 11,        /* more tag layouts or tags than the caller's tables hold */
     BK_ERR_COLUMN_LENGTH = 12,   /* a column is shorter or longer than the records need */
     BK_ERR_RECORD_TOO_LONG = 13, /* columns that would make a record above INT32_MAX bytes */
-    BK_ERR_BAD_CODE = 14         /* a stored code that names nothing */
+    BK_ERR_BAD_CODE = 14,        /* a stored code that names nothing */
+    BK_ERR_SHORT_STREAM = 15,    /* a stream that ends before its last symbol */
+    BK_ERR_BAD_FREQUENCIES = 16, /* frequencies that do not add up to 4,096, or out of order */
+    BK_ERR_LONG_STREAM = 17,     /* a stream that goes on behind its last symbol */
+    BK_ERR_BAD_LINK = 18         /* a link to a record that is not there, or is taken */
 };
 
 /* Size of the fixed part of a BAM record after block_size, SAMv1 section 4.2. */

@@ -19,12 +19,13 @@ from unittest.mock import patch
 from bams3 import converter, kernels
 from bams3.columns import Columns, Strings
 from bams3.format import chunk, index
-from bams3.format.codecs import Compression
+from bams3.format.frames import Compression
 from bams3.ingest import ConvertOptions, Source, convert
 from bams3.store import LocalStore
 
 from . import harness, report
 from .harness import Row
+from bams3.format.rowgroup import Blob
 
 #: Stages that are one function each: (name, who has the function, its name).
 STAGES = (
@@ -61,10 +62,10 @@ class Spent:
 
         return clocked
 
-    def clock_column(self, function: Callable[..., chunk.Blob]) -> Callable[..., chunk.Blob]:
+    def clock_column(self, function: Callable[..., Blob]) -> Callable[..., Blob]:
         """A function that encodes a column, and counts what it compresses apart from the rest."""
 
-        def clocked(name: str, columns: Columns, compression: Compression) -> chunk.Blob:
+        def clocked(name: str, columns: Columns, compression: Compression) -> Blob:
             start, zstd_before_s = time.thread_time(), self.cpu_s[COMPRESS]
             blob = function(name, columns, compression)
             zstd_s = self.cpu_s[COMPRESS] - zstd_before_s

@@ -1,0 +1,79 @@
+"""The codec of qualities: static rANS in contexts that suit the data (FORMAT.md, section 9)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import kernels
+from ..columns import Array, Columns
+from ..kernels import QualityForm
+from .codecs import expect
+from .frames import Dense, Stream, corrupt
+
+#: Classes of the value before the last, and positions, of the contexts that a writer tries.
+_FORMS = (1, 16), (1, 4), (4, 1), (8, 8)
+_SAMPLE_BYTES = 1 << 19
+_MIN_LANE_BYTES = 1 << 15
+_LANES = 8
+#: Bits of a symbol of frequency f of 4,096, in 256ths.
+_BITS = np.round(256 * np.log2(4096 / np.maximum(np.arange(4097), 1))).astype(np.int64)
+
+
+class Qualities:
+    """Streams: alphabet; classes, shift, positions (u1, u1, u2); tables; lane sizes; lanes."""
+
+    def encode(self, value: Array, width: int, columns: Columns) -> list[Stream]:
+        assert columns.seq_len is not None
+        assert columns.flag is not None
+        alphabet = np.flatnonzero(kernels.histogram(value)).astype(np.uint8)
+        values = kernels.orient_qualities(value, columns.seq_len, columns.flag, alphabet)
+        form = _best_form(values, columns.seq_len, alphabet.size)
+        freq, tables = kernels.quality_tables(kernels.count_qualities(values, columns.seq_len, form, 1), form)
+        n_lanes = _LANES if value.size >= _LANES * _MIN_LANE_BYTES else 1
+        lanes, payload = kernels.encode_qualities(values, columns.seq_len, form, freq, n_lanes)
+        shape = np.array([form.n_classes | form.shift << 8 | form.n_positions << 16], "<u4")
+        return [alphabet, shape.view(np.uint8), tables, lanes.view(np.uint8), Dense(payload)]
+
+    def decode(self, streams: list[Array], width: int, columns: Columns) -> Array:
+        assert columns.seq_len is not None
+        assert columns.flag is not None
+        expect(streams, 5)
+        alphabet, shape, tables, lanes, payload = streams
+        if shape.size != 4 or lanes.size % 4:
+            raise corrupt("the form of the qualities is cut short")
+        packed = int.from_bytes(shape.tobytes(), "little")
+        form = QualityForm(alphabet.size, packed & 255, packed >> 8 & 255, packed >> 16)
+        if int(columns.seq_len.sum(dtype=np.uint64)) > columns.decoded_bytes:
+            raise corrupt("there are more qualities than the records can hold")
+        values = kernels.decode_qualities(payload, lanes.copy().view("<u4"), tables, columns.seq_len, form)
+        kernels.restore_qualities(values, columns.seq_len, columns.flag, alphabet)
+        return values
+
+
+def suits(value: Array) -> bool:
+    """Whether values are few enough for contexts, and enough to be worth their tables."""
+    n = int(np.count_nonzero(kernels.histogram(value)))
+    return 1 < n <= kernels.MAX_VALUES
+
+
+def _best_form(values: Array, seq_len: Array, n_values: int) -> QualityForm:
+    """The form with the fewest bits, by a sample of the reads."""
+    longest = int(seq_len.max())
+    step = max(1, values.size // _SAMPLE_BYTES)
+    forms = []
+    for classes, positions in _FORMS:
+        shift = 0
+        while longest - 1 >> shift >= positions:
+            shift += 1
+        form = QualityForm(n_values, min(classes, n_values), shift, positions)
+        if form.valid and form not in forms:
+            forms.append(form)
+    return min(forms, key=lambda form: _bits(values, seq_len, form, step))
+
+
+def _bits(values: Array, seq_len: Array, form: QualityForm, step: int) -> int:
+    """Bits of all values in this form, and about 9 for each entry of the tables."""
+    counts = kernels.count_qualities(values, seq_len, form, step)
+    freq, _ = kernels.quality_tables(counts, form)
+    in_use = int(np.count_nonzero(counts))
+    return step * int((counts * _BITS[freq]).sum()) // 256 + 9 * in_use
