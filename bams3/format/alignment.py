@@ -161,7 +161,8 @@ class Score:
     def _predicted(weights: Array, features: Array, width: int) -> Array:
         with np.errstate(over="ignore"):
             total = (weights.astype(np.int32)[:, None] * features).sum(axis=0, dtype=np.int32)
-        return total.astype(f"<u{width}")
+        out: Array = total.astype(f"<u{width}")
+        return out
 
     def encode(self, value: Array, width: int, columns: Columns) -> list[Array]:
         values = value.view(f"<u{width}")

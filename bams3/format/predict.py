@@ -305,14 +305,55 @@ def marked(streams: list[Array], has: Array) -> Array:
 def texts_of(streams: list[Array], hit: Array, texts: Strings, n_values: int, columns: Columns) -> Strings:
     """The inverse of predicted_texts, from the predictions that hold."""
     rest = DICTIONARY.decode(streams[1:], 1, columns)
+    return with_rest(texts, hit, rest, n_values, columns)
+
+
+def with_rest(texts: Strings, hit: Array, rest: Strings, n_values: int, columns: Columns) -> Strings:
+    """``n_values`` texts: those numbered ``hit`` are ``texts``, the others ``rest``, both in order."""
     if rest.lengths.size + hit.size != n_values:
         raise corrupt("there is not one text for each value that needs it")
     if not rest.lengths.size:
         return texts
     source = np.empty(n_values, np.int64)
-    is_hit = np.zeros(n_values, bool)
-    is_hit[hit] = True
+    kept = np.ones(n_values, bool)
+    kept[hit] = False
     source[hit] = np.arange(hit.size)
-    source[~is_hit] = hit.size + np.arange(rest.lengths.size)
+    source[kept] = hit.size + np.arange(rest.lengths.size)
     both = Strings(np.concatenate((texts.lengths, rest.lengths)), np.concatenate((texts.data, rest.data)))
     return kernels.take_strings(both, source, limit_bytes(columns))
+
+
+# ---- alternatives ----
+
+
+class Alternatives:
+    """XA: other places where a read aligns, by their distance from it.
+
+    Streams: counts; ranks; same; edits (4 planes, zigzagged); of new distances the strands, the
+    distances (4 planes) and the names, as ``dictionary``; CIGARs and whole values that are kept as
+    text, as ``dictionary`` each.
+    """
+
+    def encode(self, value: Strings, width: int, columns: Columns) -> list[Array]:
+        records = records_of(columns, "XA:Z", value.lengths.size)
+        a = kernels.split_alternatives(columns, records, value)
+        rest = kernels.take_strings(value, np.flatnonzero(a.counts == 0), value.data.size)
+        return [
+            *(a.counts, a.ranks, a.same, *to_planes(zigzag(a.edits), 4)),
+            *(a.own_strand, *to_planes(a.apart, 4), *DICTIONARY.encode(a.names, 1, columns)),
+            *(*DICTIONARY.encode(a.cigars, 1, columns), *DICTIONARY.encode(rest, 1, columns)),
+        ]
+
+    def decode(self, streams: list[Array], width: int, columns: Columns) -> Strings:
+        expect(streams, 12 + 3 * 11)
+        records = tag_records(columns, "XA:Z")
+        if records is None:
+            raise corrupt("a predicted tag stands twice in a record")
+        edits, apart = unzigzag(from_planes(streams[3:7], "<u4")), from_planes(streams[8:12], "<u4")
+        names, cigars, rest = (DICTIONARY.decode(streams[i : i + 11], 1, columns) for i in (12, 23, 34))
+        counts, ranks, same, own_strand = (streams[i] for i in (0, 1, 2, 7))
+        a = kernels.Alternatives(counts, ranks, same, edits, own_strand, apart, names, cigars)
+        joined = kernels.join_alternatives(columns, records, a, limit_bytes(columns))
+        hit = np.flatnonzero(counts)
+        texts = Strings(joined.lengths[hit], joined.data)
+        return with_rest(texts, hit, rest, records.size, columns)

@@ -21,6 +21,7 @@ from .codecs import Codec, Difference
 from .directory import EXTENT
 from .frames import Compression, corrupt, pack_frames, unpack_frames
 from .predict import (
+    Alternatives,
     LinkedFlags,
     LinkedNames,
     LinkedText,
@@ -58,6 +59,7 @@ _CODECS: dict[str, Codec] = {
     "mate tag:MC:Z": MateCigars(),
     "aligned bases": AlignedBases(),
     "aligned tag:MD:Z": MdTexts(),
+    "alternatives": Alternatives(),
 }
 
 
@@ -189,8 +191,9 @@ def _tag_choices(name: str, value: Any, columns: Columns, predicts: bool) -> lis
     if not isinstance(value, Strings):
         predicted = [codec for codec in possible if codec != "planes" and once]
         return ["planes", *(c for c in predicted if c != "aligned" or columns.reference is not None)]
-    if once and "mate" in possible:
-        return ["mate"]
+    for codec in ("mate", "alternatives"):
+        if once and codec in possible:
+            return [codec]
     if once and "aligned" in possible and columns.reference is not None:
         return ["aligned"]
     if once and "linked" in possible and LinkedText(tag).suits(value, columns):

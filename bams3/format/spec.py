@@ -112,6 +112,7 @@ PREDICTED_TAGS: dict[str, Codecs] = {
     "MD:Z": {"aligned": ("bases", "layout")},
     "MQ": {"mate": (*_MATE, "mapq", "layout")},
     "ms": {"mate": (*_MATE, "quals", "seq_len", "layout")},
+    "XA:Z": {"alternatives": ("pos", "ref_len", "flag", "cigar", "layout")},
     "NM": {"aligned": ("bases", "layout")},
     "AS": {"aligned": ("bases", "layout")},
 }
@@ -145,6 +146,7 @@ CODECS = {
     13: "reference",
     14: "aligned",
     15: "qualities",
+    16: "alternatives",
 }
 
 #: Totals of a contig in the index, uint64 each, in this order: samtools flagstat's categories for

@@ -16,6 +16,7 @@ from .alignment import (
     restore,
     unpack_codes,
 )
+from .alternatives import Alternatives, join_alternatives, split_alternatives
 from .door import ERR_BAD_COLUMN, ERR_TOO_MANY, ERR_UNSORTED, KernelError
 from .entropy import (
     MAX_VALUES,
@@ -62,6 +63,7 @@ __all__ = [
     "ERR_UNSORTED",
     "MAX_LAYOUT_KEYS",
     "MAX_VALUES",
+    "Alternatives",
     "KernelError",
     "Mismatches",
     "NameFields",
@@ -87,6 +89,7 @@ __all__ = [
     "histogram",
     "infer_reference",
     "join",
+    "join_alternatives",
     "join_links",
     "join_names",
     "join_planes",
@@ -101,6 +104,7 @@ __all__ = [
     "restore",
     "restore_qualities",
     "split",
+    "split_alternatives",
     "split_names",
     "split_planes",
     "subsample",
