@@ -10,9 +10,12 @@ from ..kernels import QualityForm
 from .codecs import expect
 from .frames import Dense, Stream, corrupt
 
-#: Classes of the value before the last, and positions, of the contexts that a writer tries.
-_FORMS = (1, 16), (1, 4), (4, 1), (8, 8)
-_SAMPLE_BYTES = 1 << 19
+#: Classes of the value before the last, and positions, of the contexts that a writer tries: for
+#: qualities of many values, and for binned ones.
+_FORMS = (1, 16), (1, 4), (4, 1)
+_BINNED_FORMS = (8, 8), (4, 1)
+_BINNED_VALUES = 16
+_SAMPLE_BYTES = 1 << 18
 _MIN_LANE_BYTES = 1 << 15
 _LANES = 8
 #: Bits of a symbol of frequency f of 4,096, in 256ths.
@@ -61,7 +64,7 @@ def _best_form(values: Array, seq_len: Array, n_values: int) -> QualityForm:
     longest = int(seq_len.max())
     step = max(1, values.size // _SAMPLE_BYTES)
     forms = []
-    for classes, positions in _FORMS:
+    for classes, positions in _BINNED_FORMS if n_values <= _BINNED_VALUES else _FORMS:
         shift = 0
         while longest - 1 >> shift >= positions:
             shift += 1
@@ -72,8 +75,12 @@ def _best_form(values: Array, seq_len: Array, n_values: int) -> QualityForm:
 
 
 def _bits(values: Array, seq_len: Array, form: QualityForm, step: int) -> int:
-    """Bits of all values in this form, and about 9 for each entry of the tables."""
+    """Bits of all values in this form, by every ``step``-th read.
+
+    A frequency costs about 9 bits in the tables; and a sample looks smaller than the whole by about
+    1 / (2 ln 2) bits for each, because it fits itself.
+    """
     counts = kernels.count_qualities(values, seq_len, form, step)
     freq, _ = kernels.quality_tables(counts, form)
     in_use = int(np.count_nonzero(counts))
-    return step * int((counts * _BITS[freq]).sum()) // 256 + 9 * in_use
+    return step * (int((counts * _BITS[freq]).sum()) // 256 + 3 * in_use // 4) + 9 * in_use

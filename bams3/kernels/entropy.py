@@ -117,13 +117,13 @@ def encode_qualities(
     values: Array, seq_len: Array, form: QualityForm, freq: Array, n_lanes: int
 ) -> tuple[Array, Array]:
     """Bytes of each lane (uint32), and the lanes."""
-    room = 2 * values.size + 6 * n_lanes  # a value never takes more than one word of 16 bits
+    room = 2 * values.size + 4 * n_lanes  # a value never takes more than one word of 16 bits
     payload, lanes, size = np.empty(room, np.uint8), np.empty(n_lanes, np.uint32), out()
     symbols = np.empty(16 * freq.size, np.uint8)
     call(
         "bk_qualities_encode",
-        *(values, u64(values.size), seq_len, u64(seq_len.size), form.struct(), freq, symbols),
-        *(ctypes.c_uint32(n_lanes), u64(payload.size), payload, size, lanes),
+        *(values, seq_len, u64(seq_len.size), form.struct(), freq, symbols),
+        *(ctypes.c_uint32(n_lanes), payload, size, lanes),
     )
     return lanes, payload[: int(size[0])]
 

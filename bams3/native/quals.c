@@ -141,40 +141,88 @@ BK_EXPORT int bk_qualities_read_tables(const uint8_t *tables, uint64_t tables_by
     return BK_OK;
 }
 
-/* Encode. symbols: scratch of contexts * n_values. Out: payload (room bytes), its size (0 where it
- * does not fit), and the bytes of each lane. */
-BK_EXPORT int bk_qualities_encode(const uint8_t *values, uint64_t n_values, const uint32_t *seq_len,
-                                  uint64_t n, const struct bk_quality_form *f, const uint16_t *freq,
-                                  struct rans_symbol *symbols, uint32_t n_lanes, uint64_t room,
-                                  uint8_t *payload, uint64_t *payload_bytes, uint32_t *lane_bytes) {
-    uint8_t *end = payload + room, *word = end, *lane_end = end;
+/* A lane while it is encoded: backwards, from its last read to its first. */
+struct put_lane {
+    const uint8_t *value; /* behind the next value to encode */
+    uint8_t *word, *end;
+    uint64_t read, first;
+    uint32_t x, left; /* state; values left of the read at hand */
+};
+
+static int end_read(struct put_lane *l, const uint32_t *seq_len) {
+    while (l->left == 0 && l->read > l->first) l->left = seq_len[--l->read];
+    return l->left > 0;
+}
+
+/* The last value of the read that is left, step steps before its end. */
+static inline void put_value(struct put_lane *l, const struct bk_quality_form *f,
+                             const struct rans_symbol *symbols, uint32_t step) {
+    uint32_t j = l->left - 1 - step, value = *--l->value;
+    uint32_t q1 = j > 0 ? l->value[-1] : 0, q2 = j > 1 ? l->value[-2] : 0;
+    uint64_t c = context(f, q1, q2, j);
+    l->x = rans_put(l->x, symbols + c * f->n_values + value, &l->word);
+}
+
+static void put_together(struct put_lane *l, uint32_t steps, const struct bk_quality_form *f,
+                         const struct rans_symbol *symbols) {
+    struct put_lane a = l[0], b = l[1], c = l[2], d = l[3];
+    for (uint32_t step = 0; step < steps; step++) {
+        put_value(&a, f, symbols, step);
+        put_value(&b, f, symbols, step);
+        put_value(&c, f, symbols, step);
+        put_value(&d, f, symbols, step);
+    }
+    l[0] = a, l[1] = b, l[2] = c, l[3] = d;
+    for (unsigned i = 0; i < IN_FLIGHT; i++) l[i].left -= steps;
+}
+
+/* Encode. symbols: scratch of contexts * n_values; room: 2 * n_values + 4 * n_lanes bytes, of which
+ * every lane first fills its share from the end. Out: payload, its size, and the bytes of each
+ * lane. */
+BK_EXPORT int bk_qualities_encode(const uint8_t *values, const uint32_t *seq_len, uint64_t n,
+                                  const struct bk_quality_form *f, const uint16_t *freq,
+                                  struct rans_symbol *symbols, uint32_t n_lanes, uint8_t *payload,
+                                  uint64_t *payload_bytes, uint32_t *lane_bytes) {
     uint32_t v = f->n_values;
-    *payload_bytes = 0;
+    uint64_t read = 0, used = 0;
     if (bad_form(f)) return BK_ERR_BAD_CODE;
     for (uint64_t c = 0; c < n_contexts(f); c++)
         for (uint32_t s = 0, before = 0; s < v; before += freq[c * v + s++])
             symbols[c * v + s] = rans_symbol(freq[c * v + s], before);
-    values += n_values;
-    uint64_t read = n;
-    for (uint32_t k = n_lanes; k-- > 0; lane_end = word) {
-        uint32_t x = RANS_LOW;
-        for (uint64_t first = k * n / n_lanes; read > first; read--) {
-            uint32_t len = seq_len[read - 1];
-            if ((uint64_t)(word - payload) < 2 * (uint64_t)len + 4) return BK_OK;
-            values -= len;
-            for (uint32_t j = len; j-- > 0;) {
-                uint32_t c = context(f, j > 0 ? values[j - 1] : 0, j > 1 ? values[j - 2] : 0, j);
-                x = rans_put(x, symbols + (uint64_t)c * v + values[j], &word);
+    uint8_t *share = payload;
+    for (uint32_t k = 0; k < n_lanes; k += IN_FLIGHT) {
+        struct put_lane lanes[IN_FLIGHT];
+        unsigned count = n_lanes - k < IN_FLIGHT ? n_lanes - k : IN_FLIGHT;
+        for (unsigned i = 0; i < count; i++) {
+            uint64_t first = read, last = (uint64_t)(k + i + 1) * n / n_lanes;
+            for (; read < last; read++) {
+                values += seq_len[read];
+                share += 2 * (uint64_t)seq_len[read];
             }
+            share += 4;
+            lanes[i] = (struct put_lane){values, share, share, last, first, RANS_LOW, 0};
         }
-        if (word - payload < 4) return BK_OK;
-        word -= 4;
-        bk_put_u16(word, x >> 16);
-        bk_put_u16(word + 2, x & 0xffffu);
-        lane_bytes[k] = (uint32_t)(lane_end - word);
+        for (;;) {
+            uint32_t steps = UINT32_MAX;
+            for (unsigned i = 0; i < count; i++) {
+                uint32_t mine = end_read(lanes + i, seq_len) ? lanes[i].left : 0;
+                if (mine < steps) steps = mine;
+            }
+            if (steps == 0 || count < IN_FLIGHT) break;
+            put_together(lanes, steps, f, symbols);
+        }
+        for (unsigned i = 0; i < count; i++) {
+            struct put_lane *l = lanes + i;
+            for (; end_read(l, seq_len); l->left--) put_value(l, f, symbols, 0);
+            l->word -= 4;
+            bk_put_u16(l->word, l->x >> 16);
+            bk_put_u16(l->word + 2, l->x & 0xffffu);
+            lane_bytes[k + i] = (uint32_t)(l->end - l->word);
+            memmove(payload + used, l->word, lane_bytes[k + i]);
+            used += lane_bytes[k + i];
+        }
     }
-    *payload_bytes = (uint64_t)(end - word);
-    memmove(payload, word, (size_t)*payload_bytes);
+    *payload_bytes = used;
     return BK_OK;
 }
 

@@ -42,13 +42,13 @@ static inline struct rans_symbol rans_symbol(uint32_t freq, uint32_t before) {
     return s;
 }
 
-/* Encode one symbol; words are put below *word, and the caller keeps room for one. */
+/* Encode one symbol; words are put below *word, where the caller keeps room for one, which is
+ * written whether it is needed or not: there is no branch to guess. */
 static inline uint32_t rans_put(uint32_t x, const struct rans_symbol *s, uint8_t **word) {
-    if (x >= s->limit) {
-        *word -= 2;
-        bk_put_u16(*word, x & 0xffffu);
-        x >>= 16;
-    }
+    uint32_t full = x >= s->limit;
+    bk_put_u16(*word - 2, x & 0xffffu);
+    *word -= 2 * full;
+    x >>= 16 * full;
     uint32_t quotient = (uint32_t)((uint64_t)x * s->reciprocal >> 32) >> s->shift;
     return x + s->bias + quotient * s->complement;
 }
