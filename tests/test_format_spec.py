@@ -13,13 +13,13 @@ from bam_records import tag as bam_tag
 
 from bams3.columns import INT_COLUMNS, Columns, Layouts, Strings, as_bytes, tag_name, tag_width
 from bams3.cutting import Layout
-from bams3.format import chunk, codecs, index, manifest, spec
-from bams3.format.rowgroup import CODEC_ID
-from bams3.format.frames import Compression
+from bams3.format import chunk, index, manifest, spec
+from bams3.format.alignment import compare
+from bams3.format.directory import BLOB, EXTENT, GROUP
+from bams3.format.frames import CONSTANT, PLAIN_ZSTD, RANS, RAW, ZSTD, Compression, pack_frame, pack_frames, unpack_frames
+from bams3.format.rowgroup import CODEC_ID, codec_of, decode_columns, encode_group, group_summary
 from bams3.kernels import split
 from bams3.verify import content_hash
-from bams3.format.directory import BLOB, EXTENT, GROUP
-from bams3.format.rowgroup import decode_columns, encode_group, group_summary
 
 DOCUMENT = (Path(chunk.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
 TYPES = {"i4": "<i4", "i8": "<i8", "u1": "u1", "u2": "<u2", "u4": "<u4", "u8": "<u8"}
@@ -57,14 +57,18 @@ def hex_bytes(text):
 
 def plain(column, values):
     """Values as an example writes them, as the package holds them."""
-    if column in INT_COLUMNS and column != "layout":
-        return np.array(values, INT_COLUMNS[column])
+    if column == "link" or (column in INT_COLUMNS and column != "layout"):
+        return np.array(values, spec.COLUMN[column].dtype)
+    if column == "reference":
+        return np.array([CODES.index(base) for base in values], np.uint8)
     if column == "layout":
         return layouts(values)
     if column == "bases":
         return as_bytes(b"".join(map(four_bits, values)))
     if column == "quals":
         return as_bytes(bytes(value for record in values for value in record))
+    if column.startswith(spec.TAG_PREFIX) and column[7] not in "ZHB":
+        return as_bytes(b"".join(bam_tag(column[4:6], column[7], value)[3:] for value in values))
     raw = [as_string(column, value) for value in values]
     return Strings(np.array([len(one) for one in raw], np.uint32), as_bytes(b"".join(raw)))
 
@@ -75,6 +79,8 @@ def as_string(column, value):
     if column == "name":
         return value.encode()
     tag, kind = column.split(":")[1:]
+    if kind == "Z":
+        return value.encode()
     return bam_tag(tag, kind, value)[8:]  # behind tag, type, subtype and count
 
 
@@ -105,20 +111,48 @@ def arrays(value):
 
 
 def given_columns(fields):
-    columns = Columns(len(fields["values"]), 1000)
-    for name, values in fields.get("given", {}).items():
-        setattr(columns, name, plain(name, values))
+    given = fields.get("given", {})
+    n = max((len(values) for name, values in given.items() if name != "reference"), default=None)
+    columns = Columns(len(fields["values"]) if n is None else n, 1000)
+    for name, values in given.items():
+        if name == "layout":
+            columns.layout, columns.layouts = layouts(values)
+        else:
+            setattr(columns, name, plain(name, values))
+    if columns.reference is not None and columns.bases is not None:
+        assert compare(columns, columns.reference)
     return columns
 
 
-@pytest.mark.parametrize("name", spec.CODECS.values())
-def test_codec_example_is_what_the_code_writes(name):
-    fields = example(name)
-    column = fields["column"]
+#: (codec, kind of the example): a codec has one for each kind of column that uses it.
+CODEC_EXAMPLES = [
+    (kind.split()[0], kind)
+    for kind in re.findall(r"^```example (.*)$", DOCUMENT, re.M)
+    if kind.split()[0] in CODEC_ID
+]
+
+
+def test_every_codec_of_every_column_has_an_example():
+    assert {codec for codec, _ in CODEC_EXAMPLES} == set(spec.CODECS.values())
+    shown = {tuple(kind.split()) for _, kind in CODEC_EXAMPLES if " " in kind}
+    assert shown == {
+        *(("linked", name) for name in ("flag", "name", "tag:BX:Z")),
+        *(("mate", name) for name in ("mate_pos", "tlen", "tag:MC:Z", "tag:ms:C")),
+        *(("aligned", name) for name in ("bases", "tag:MD:Z", "tag:NM:C")),
+    }
+
+
+@pytest.mark.parametrize(("codec", "kind"), CODEC_EXAMPLES)
+def test_codec_example_is_what_the_code_writes(codec, kind):
+    fields = example(kind)
+    column, columns = fields["column"], given_columns(fields)
     value = plain(column, fields["values"])
+    if codec == "aligned" and column == "bases":
+        columns.bases = value
+        assert compare(columns, columns.reference)
     tag = column.removeprefix(spec.TAG_PREFIX)
     width = tag_width(tag) if tag != column else 4 if column == "cigar" else value_width(value)
-    streams = codec_of(name, column).encode(value, width, given_columns(fields))
+    streams = codec_of(codec, column).encode(value, width, columns)
     assert pack_frames(streams, Compression("none")).hex(" ") == fields["blob"].hex(" ")
 
 
@@ -126,17 +160,21 @@ def value_width(value):
     return value.dtype.itemsize if isinstance(value, np.ndarray) else 1
 
 
-@pytest.mark.parametrize("name", spec.CODECS.values())
-def test_codec_example_is_what_the_code_reads(name):
-    fields = example(name)
+@pytest.mark.parametrize(("codec", "kind"), CODEC_EXAMPLES)
+def test_codec_example_is_what_the_code_reads(codec, kind):
+    fields = example(kind)
     column, columns = fields["column"], given_columns(fields)
-    decode_columns(columns.n, 1000, [(column, CODEC_ID[name], fields["blob"])], columns)
+    decode_columns(columns.n, 1000, [(column, CODEC_ID[codec], fields["blob"])], columns)
     if column.startswith(spec.TAG_PREFIX):
-        found = columns.tags[column.removeprefix(spec.TAG_PREFIX)]
+        found = as_plain(columns.tags[column.removeprefix(spec.TAG_PREFIX)])
     else:
         found = getattr(columns, column)
     found = (found, columns.layouts) if column == "layout" else found
     assert arrays(found) == arrays(plain(column, fields["values"]))
+
+
+def as_plain(value):
+    return value if isinstance(value, Strings) else as_bytes(value)
 
 
 def frame_pairs():
@@ -160,7 +198,7 @@ def is_same_zstd(made, written):
 
 
 def test_every_frame_method_has_an_example():
-    assert [frame[0] for _, frame in frame_pairs()] == [codecs.RAW, codecs.CONSTANT, codecs.ZSTD]
+    assert [frame[0] for _, frame in frame_pairs()] == [RAW, CONSTANT, ZSTD, RANS]
 
 
 def test_folder_example_is_what_the_code_makes():
@@ -242,14 +280,21 @@ def test_written_columns_are_those_of_the_code():
 
 def test_written_codecs_of_columns_are_those_of_the_code():
     written = {}
-    for names, codec, needs in re.findall(
-        r"^\| ((?:`\w+` ?)+)\| ([\w ,=]+?) \| (.*?) ?\|$", section(8), re.M
-    ):
-        several = [re.findall(r"`(\w+)`", one) for one in needs.split(";")]
-        for i, name in enumerate(re.findall(r"`(\w+)`", names)):
-            allowed = tuple(re.sub(",.*", "", codec).split(" or "))
-            written[name] = allowed, tuple(several[i if len(several) > 1 else 0])
-    assert written == {column.name: (column.codecs, column.needs) for column in spec.COLUMNS}
+    table = section(8).split("| column | codec | needs |")[1].split("\n\n")[0]
+    for name, codec, needs in re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) ?\|$", table, re.M):
+        written.setdefault(name, {})[codec] = tuple(re.findall(r"`(\w+)`", needs))
+    assert written == {column.name: column.codecs for column in spec.COLUMNS}
+    assert [list(written[name]) for name in written] == [list(c.codecs) for c in spec.COLUMNS]
+
+
+def test_written_codecs_of_predicted_tags_are_those_of_the_code():
+    table = section(9).split("| tag | codec | needs |")[1].split("\n\n")[0]
+    written = {
+        tag: {codec: tuple(re.findall(r"`(\w+)`", needs))}
+        for tag, codec, needs in re.findall(r"^\| ([\w, :]+) \| (\w+) \| (.*?) ?\|$", table, re.M)
+    }
+    assert written.pop("other Z, H") == {"linked": spec.TAG_CODECS["Z"]["linked"]}
+    assert written == spec.PREDICTED_TAGS
 
 
 def test_written_codec_numbers_are_those_of_the_code():
@@ -270,7 +315,8 @@ def test_written_tag_types_are_those_of_the_code():
         for kind in kinds:
             name = f"NM:B{kind}" if types.startswith("B") else f"NM:{kind}"
             assert tag_width(name) == int(width)
-            assert spec.TAG_CODECS.get(name[3], spec.TAG_CODECS["A"]) == tuple(codec.split(" or "))
+            plain_codecs = [c for c, needs in spec.codecs_of(f"tag:XX:{name[3:]}").items() if not needs]
+            assert plain_codecs == codec.split(" or ")
 
 
 def test_written_totals_are_those_of_the_code():
@@ -326,6 +372,9 @@ HEAD = ("magic", "major", "minor", "context_bytes", "directory_bytes")
         ),
         ("`WINDOW_BP`, `FRAME_WINDOWS` | 100; 65,536", [spec.WINDOW_BP, spec.FRAME_WINDOWS]),
         ("`MANIFEST_CONTIGS` | 1,000", [spec.MANIFEST_CONTIGS]),
+        ("`QUALITY_VALUES`, `QUALITY_CONTEXTS` | 128; 4,096", [spec.QUALITY_VALUES, spec.QUALITY_CONTEXTS]),
+        ("`LONG_GAP_BP` | 1,000", [spec.LONG_GAP_BP]),
+        ("`KEPT_DISTANCES` | 255", [spec.KEPT_DISTANCES]),
         ("`MAX_INDEX_RANGE_BYTES` | 1 GiB", [spec.MAX_INDEX_RANGE_BYTES >> 30]),
     ],
 )
@@ -335,7 +384,7 @@ def test_written_limit_is_that_of_the_code(row, values):
 
 
 def test_every_constant_of_the_spec_is_written():
-    shown = {"COLUMNS", "COLUMN", "LOCATE", "CODECS", "TOTALS", "TAG_CODECS", "FORMAT", "VERSION"}
+    shown = {"COLUMNS", "COLUMN", "LOCATE", "CODECS", "TOTALS", "TAG_CODECS", "PREDICTED_TAGS", "FORMAT", "VERSION"}
     strings = {
         name for name, value in vars(spec).items() if name.isupper() and isinstance(value, (str, bytes))
     }

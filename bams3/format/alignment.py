@@ -1,4 +1,4 @@
-"""Codecs that know the reference which the records of a row group imply (FORMAT.md, section 9)."""
+"""Codecs that know the reference which the records of a row group imply (FORMAT.md, section 8.3)."""
 
 from __future__ import annotations
 
@@ -46,27 +46,34 @@ def mismatches(columns: Columns) -> Mismatches:
     return columns.derived["mismatches"]  # type: ignore[no-any-return]
 
 
-def align(columns: Columns) -> bool:
-    """Infer the reference and the mismatches, where bases are smaller with them than without."""
+def align(columns: Columns) -> None:
+    """Infer the reference, and keep it where bases are smaller with it than without."""
     p, mds = placement(columns), columns.tags.get("MD:Z")
     n_bases = int(p.seq_len.sum(dtype=np.uint64))
-    if p.covered == 0 or p.covered > n_bases or columns.bases is None:
-        return False
+    if p.covered == 0 or p.covered > n_bases:
+        return
     md_of, texts = np.full(columns.n, -1, np.int32), Strings(np.empty(0, np.uint32), np.empty(0, np.uint8))
     records = tag_records(columns, "MD:Z")
     if isinstance(mds, Strings) and records is not None:
         md_of[records], texts = np.arange(records.size), mds
+    assert columns.bases is not None
     reference = kernels.infer_reference(p, columns.bases, md_of, texts)
-    found = kernels.differ(p, columns.bases, reference)
+    if not compare(columns, reference):
+        return
+    # An MD tag says again what a mismatch is: without the reference it would be stored.
+    mismatch_bits = 0 if texts.lengths.size else _MISMATCH_BITS * mismatches(columns).gap.size
+    if 2 * p.covered + mismatch_bits <= 2 * (n_bases - p.n_loose):
+        columns.reference = reference
+
+
+def compare(columns: Columns, reference: Array) -> bool:
+    """Find what differs from a reference; False where this form does not suit the bases."""
+    assert columns.bases is not None
+    found = kernels.differ(placement(columns), columns.bases, reference)
     if found is None:
         return False
-    counts, differences, loose = found
-    # An MD tag says again what a mismatch is: without the reference it would be stored.
-    mismatch_bits = 0 if texts.lengths.size else _MISMATCH_BITS * differences.gap.size
-    if 2 * p.covered + mismatch_bits > 2 * (n_bases - loose.size):
-        return False
-    columns.reference = reference
-    columns.derived["mismatches"], columns.derived["bases"] = differences, (counts, loose)
+    counts, columns.derived["mismatches"], loose = found
+    columns.derived["bases"] = counts, loose
     return True
 
 

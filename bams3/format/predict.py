@@ -1,4 +1,4 @@
-"""Codecs that predict a record's fields from the other records of its name (FORMAT.md, section 9).
+"""Codecs that predict a record's fields from the other records of its name (FORMAT.md, section 8.2).
 
 A prediction is a pure function of columns that were decoded before, and what is stored is how the
 values differ from it: no prediction, however wrong, changes what comes back.

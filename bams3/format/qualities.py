@@ -1,4 +1,4 @@
-"""The codec of qualities: static rANS in contexts that suit the data (FORMAT.md, section 9)."""
+"""The codec of qualities: static rANS in contexts that suit the data (FORMAT.md, section 8.4)."""
 
 from __future__ import annotations
 

@@ -34,6 +34,15 @@ MANIFEST_CONTIGS = 1_000
 MAX_INDEX_RANGE_BYTES = 1 << 30
 
 
+#: Longer deletions cut what a record covers, as N does.
+LONG_GAP_BP = 1_000
+#: Different qualities of a row group, and contexts of their rANS, at most.
+QUALITY_VALUES = 128
+QUALITY_CONTEXTS = 4_096
+#: Distances of alternatives that are kept.
+KEPT_DISTANCES = 255
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of a row group.
