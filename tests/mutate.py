@@ -26,15 +26,15 @@ from bams3 import ingest, kernels
 from bams3.bam import BGZF_EOF, compress_blocks
 from bams3.errors import Bams3Error
 from bams3.filters import Filters
-from bams3.format import chunk, codecs, index, manifest
-from bams3.format.frames import Compression
+from bams3.format import chunk, index, manifest
+from bams3.format.directory import EXTENT, Directory, crc32, parse_directory
+from bams3.format.frames import PLAIN_ZSTD, Compression, pack_frame, pack_frames, unpack_frames
+from bams3.format.rowgroup import CODEC_ID, EncodedGroup, decode_columns, group_summary
 from bams3.query import StoreReader
 from bams3.regions import Region
 from bams3.sam import write_alignments
 from bams3.store import MemoryStore
 from bams3.verify import verify
-from bams3.format.directory import Directory, EXTENT, crc32, parse_directory
-from bams3.format.rowgroup import EncodedGroup, decode_columns, group_summary
 
 HANG_S = 10
 FILTERS = Filters(require_flags=1, min_mapq=3, read_groups=("x",), subsample=(7, 0.5))
@@ -192,8 +192,8 @@ def parse_damaged(store: MemoryStore, head: chunk.Head, rng: random.Random) -> N
         text = damage(store.objects["_metadata.json"].rpartition(b'"crc32"')[0], rng)
         manifest.parse(text + f'"crc32": "{crc32(text):08x}"\n}}\n'.encode())
     else:
-        index.parse_totals(damage(pack_frames([np.zeros(68, np.uint8)] * 8, Compression()), rng), 1)
-        index.parse_chunks(damage(pack_frame(np.zeros(88, np.uint8), Compression()), rng))
+        index.parse_totals(damage(pack_frames([np.zeros(68, np.uint8)] * 8, PLAIN_ZSTD), rng), 1)
+        index.parse_chunks(damage(pack_frame(np.zeros(88, np.uint8), PLAIN_ZSTD), rng))
 
 
 class Forger:
@@ -203,9 +203,7 @@ class Forger:
         self._rng = rng
         self._build, self._render, self._add = chunk.build_chunk, manifest.render, index._Ranges.add
 
-    def build_chunk(
-        self, groups: Sequence[EncodedGroup], context: dict[str, Any]
-    ) -> tuple[bytes, Directory]:
+    def build_chunk(self, groups: Sequence[EncodedGroup], context: dict[str, Any]) -> tuple[bytes, Directory]:
         damaged = [self._group(group) if self._rng.random() < 0.3 else group for group in groups]
         return self._build(damaged, context)
 
@@ -237,7 +235,7 @@ class Forger:
             streams = unpack_frames(data, 1 << 30)
             which = self._rng.randrange(len(streams))
             streams[which] = np.frombuffer(damage(streams[which].tobytes(), self._rng), np.uint8)
-            data = pack_frames(streams, Compression())
+            data = pack_frames(streams, PLAIN_ZSTD)
         return self._add(ranges, data)
 
     def render(self, value: dict[str, Any]) -> bytes:

@@ -15,10 +15,10 @@ from test_kernels import columns_of
 from bams3 import kernels
 from bams3.errors import CorruptDataError
 from bams3.format import chunk, spec
-from bams3.format.frames import Compression, pack_frame
-from bams3.verify import read_chunk
 from bams3.format.directory import Directory, parse_directory
+from bams3.format.frames import Compression, pack_frame, unpack_frames
 from bams3.format.rowgroup import encode_group
+from bams3.verify import read_chunk
 
 pytestmark = pytest.mark.native
 

@@ -16,7 +16,16 @@ from bams3.cutting import Layout
 from bams3.format import chunk, index, manifest, spec
 from bams3.format.alignment import compare
 from bams3.format.directory import BLOB, EXTENT, GROUP
-from bams3.format.frames import CONSTANT, PLAIN_ZSTD, RANS, RAW, ZSTD, Compression, pack_frame, pack_frames, unpack_frames
+from bams3.format.frames import (
+    CONSTANT,
+    RANS,
+    RAW,
+    ZSTD,
+    Compression,
+    pack_frame,
+    pack_frames,
+    unpack_frames,
+)
 from bams3.format.rowgroup import CODEC_ID, codec_of, decode_columns, encode_group, group_summary
 from bams3.kernels import split
 from bams3.verify import content_hash
@@ -384,7 +393,17 @@ def test_written_limit_is_that_of_the_code(row, values):
 
 
 def test_every_constant_of_the_spec_is_written():
-    shown = {"COLUMNS", "COLUMN", "LOCATE", "CODECS", "TOTALS", "TAG_CODECS", "PREDICTED_TAGS", "FORMAT", "VERSION"}
+    shown = {
+        "COLUMNS",
+        "COLUMN",
+        "LOCATE",
+        "CODECS",
+        "TOTALS",
+        "TAG_CODECS",
+        "PREDICTED_TAGS",
+        "FORMAT",
+        "VERSION",
+    }
     strings = {
         name for name, value in vars(spec).items() if name.isupper() and isinstance(value, (str, bytes))
     }

@@ -18,8 +18,8 @@ from conformance import REFERENCE_FOLDERS
 from real_data import data_folder, is_there
 
 from bams3.format import chunk, manifest
-from bams3.format.manifest import render
 from bams3.format.directory import crc32
+from bams3.format.manifest import render
 
 HOSTILE = sorted(make_hostile.HOSTILE.rglob("*.*"))
 CEU = "CEUTrio.HiSeq.WGS.b37.NA12878.20.first.8000.bam"

@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from record_strategies import few, records
 from twins import split
 
-from bams3.format import chunk
+from bams3.format.rowgroup import group_summary
 from bams3.regions import MAX_BP, Region
 from bams3.spans import Spans
-from bams3.format.rowgroup import group_summary
 
 
 def columns_of(*several):

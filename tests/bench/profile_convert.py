@@ -20,12 +20,12 @@ from bams3 import converter, kernels
 from bams3.columns import Columns, Strings
 from bams3.format import chunk, index
 from bams3.format.frames import Compression
+from bams3.format.rowgroup import Blob
 from bams3.ingest import ConvertOptions, Source, convert
 from bams3.store import LocalStore
 
 from . import harness, report
 from .harness import Row
-from bams3.format.rowgroup import Blob
 
 #: Stages that are one function each: (name, who has the function, its name).
 STAGES = (
