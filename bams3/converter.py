@@ -29,8 +29,8 @@ from .resume import ResumeLog, SpanDone
 from .store import Store
 from .verify import content_hash, summarise_chunk
 
-#: Resident memory at most, measured with incompressible long reads, the worst there is: 494, 625
-#: and 783 MB with 1, 2 and 4 workers. A CRAM or SAM adds the process of htslib that decodes it.
+#: Resident memory at most, measured with incompressible long reads, the worst there is: 522, 647
+#: and 848 MB with 1, 2 and 4 workers. A CRAM or SAM adds the process of htslib that decodes it.
 _BASE_BYTES, _WORKER_BYTES, _HTSLIB_BYTES = 400 << 20, 130 << 20, 200 << 20
 
 

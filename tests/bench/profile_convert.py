@@ -1,6 +1,7 @@
 """Where the CPU-seconds and the bytes of a conversion go: ``make profile BAM=file.bam``.
 
-Runs a real conversion with one worker, its functions wrapped in clocks that count a thread's CPU time.
+Runs a real conversion with one worker, its functions wrapped in clocks that count a thread's CPU time;
+then decodes the store again, column by column.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from unittest.mock import patch
 
 from bams3 import converter, kernels
 from bams3.columns import Columns, Strings
-from bams3.format import chunk, index
+from bams3.format import chunk, index, rowgroup, spec
 from bams3.format.frames import Compression
 from bams3.format.rowgroup import Blob
 from bams3.ingest import ConvertOptions, Source, convert
 from bams3.store import LocalStore
+from bams3.verify import read_chunk
 
 from . import harness, report
 from .harness import Row
@@ -32,18 +34,20 @@ STAGES = (
     ("inflate", converter, "inflate"),
     ("cut into row groups", kernels.Scanner, "scan"),
     ("split into columns", kernels, "split"),
-    ("sum up totals and extents", chunk, "group_summary"),
+    ("link names", kernels, "find_links"),
+    ("infer the reference, find mismatches", rowgroup, "align"),
+    ("sum up totals and extents", rowgroup, "group_summary"),
     ("sum up depth", index, "group_depth"),
     ("lay out chunks", chunk, "build_chunk"),
     ("hash chunks", converter, "content_hash"),
     ("write", LocalStore, "put"),
 )
-TRANSFORM, COMPRESS = "transform columns", "compress columns (zstd)"
+TRANSFORM, ZSTD, RANS = "transform columns, qualities included", "try zstd on streams", "try rANS on streams"
 
 
 @dataclass
 class Spent:
-    """CPU-seconds by stage, and [bytes in, bytes out, transform s, zstd s] by column and codec."""
+    """CPU-seconds by stage; [bytes in, bytes out, encode s, decode s] by column and codec."""
 
     cpu_s: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     columns: defaultdict[tuple[str, str], list[float]] = field(
@@ -62,22 +66,35 @@ class Spent:
 
         return clocked
 
-    def clock_column(self, function: Callable[..., Blob]) -> Callable[..., Blob]:
+    def clock_encode(self, function: Callable[..., Blob]) -> Callable[..., Blob]:
         """A function that encodes a column, and counts what it compresses apart from the rest."""
 
         def clocked(name: str, columns: Columns, compression: Compression) -> Blob:
-            start, zstd_before_s = time.thread_time(), self.cpu_s[COMPRESS]
+            start, compress_before_s = time.thread_time(), self.cpu_s[ZSTD] + self.cpu_s[RANS]
             blob = function(name, columns, compression)
-            zstd_s = self.cpu_s[COMPRESS] - zstd_before_s
-            transform_s = time.thread_time() - start - zstd_s
-            self.cpu_s[TRANSFORM] += transform_s
-            plain = columns.tags[name] if name in columns.tags else getattr(columns, name)
-            sums = self.columns[blob.column, blob.codec]
-            for i, value in enumerate((_size_bytes(plain), len(blob.data), transform_s, zstd_s)):
-                sums[i] += value
+            encode_s = time.thread_time() - start
+            self.cpu_s[TRANSFORM] += encode_s - (self.cpu_s[ZSTD] + self.cpu_s[RANS] - compress_before_s)
+            self._add(columns, name, blob.codec, len(blob.data), encode_s, 0.0)
             return blob
 
         return clocked
+
+    def clock_decode(self, function: Callable[..., None]) -> Callable[..., None]:
+        """A function that decodes a column."""
+
+        def clocked(columns: Columns, name: str, codec: int, data: Any) -> None:
+            start = time.thread_time()
+            function(columns, name, codec, data)
+            self.columns[name, spec.CODECS[codec]][3] += time.thread_time() - start
+
+        return clocked
+
+    def _add(self, columns: Columns, name: str, codec: str, *numbers: float) -> None:
+        tag = name.removeprefix(spec.TAG_PREFIX)
+        plain = columns.tags[tag] if tag != name else getattr(columns, name)
+        sums = self.columns[name, codec]
+        for i, number in enumerate((_size_bytes(plain), *numbers)):
+            sums[i] += number
 
 
 def main() -> None:
@@ -95,19 +112,30 @@ def main() -> None:
 
 
 def profile(bam: Path) -> Spent:
-    """A conversion of a BAM into a store that is thrown away."""
+    """A conversion of a BAM into a store that is decoded and thrown away."""
     spent = Spent()
-    with contextlib.ExitStack() as stack:
-        for stage, owner, name in (*STAGES, (COMPRESS, Compression, "compress")):
-            stack.enter_context(patch.object(owner, name, spent.clock(stage, getattr(owner, name))))
-        for name in ("_encode_column", "_encode_tag"):
-            stack.enter_context(patch.object(chunk, name, spent.clock_column(getattr(chunk, name))))
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()), "profile.bams3")
-        file = stack.enter_context(bam.open("rb", buffering=0))
-        start = time.process_time()
-        convert(Source(str(bam), file, None, seekable=True), LocalStore(folder), ConvertOptions(workers=1))
-        all_s = time.process_time() - start
-    spent.cpu_s["all else: read, copy, Python"] = all_s - sum(spent.cpu_s.values())
+    with tempfile.TemporaryDirectory() as name:
+        store = Path(name, "profile.bams3")
+        with contextlib.ExitStack() as stack:
+            clocked = (*STAGES, (ZSTD, Compression, "compress"), (RANS, kernels, "encode_rans"))
+            for stage, owner, function in clocked:
+                stack.enter_context(
+                    patch.object(owner, function, spent.clock(stage, getattr(owner, function)))
+                )
+            stack.enter_context(
+                patch.object(rowgroup, "_encode_column", spent.clock_encode(rowgroup._encode_column))
+            )
+            file = stack.enter_context(bam.open("rb", buffering=0))
+            source, start = Source(str(bam), file, None, seekable=True), time.process_time()
+            convert(source, LocalStore(store), ConvertOptions(workers=1))
+            spent.cpu_s["all else: read, copy, Python"] = (
+                time.process_time() - start - sum(spent.cpu_s.values())
+            )
+        with patch.object(rowgroup, "_decode_column", spent.clock_decode(rowgroup._decode_column)):
+            for path in sorted(store.rglob("*.chunk")):
+                data = path.read_bytes()
+                for _ in read_chunk(data, chunk.parse_head(data)):
+                    pass
     return spent
 
 
@@ -119,9 +147,9 @@ def rows_of(spent: Spent) -> list[Row]:
     """A row for each stage, and for each column and codec."""
     where = harness.machine()
     rows: list[Row] = [{"of": "stage", "name": name, "cpu_s": round(s, 3)} for name, s in spent.cpu_s.items()]
-    for (name, codec), (bytes_in, bytes_out, transform_s, zstd_s) in spent.columns.items():
+    for (name, codec), (bytes_in, bytes_out, encode_s, decode_s) in spent.columns.items():
         sizes = {"bytes_in": int(bytes_in), "bytes_out": int(bytes_out)}
-        times = {"transform_s": round(transform_s, 3), "zstd_s": round(zstd_s, 3)}
+        times = {"encode_s": round(encode_s, 3), "decode_s": round(decode_s, 3)}
         rows.append({"of": "column", "name": name, "codec": codec, **sizes, **times})
     return [{**row, **where} for row in rows]
 

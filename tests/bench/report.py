@@ -113,8 +113,8 @@ def render_profile(rows: list[Row]) -> str:
     lines += [f"| {row['name']} | {row['cpu_s']:.2f} | {row['cpu_s'] / all_s:.0%} |" for row in stages]
     lines += [
         "",
-        "| column | codec | MB in | MB out | transform s | zstd s | MB/s |",
-        "|---|---|---|---|---|---|---|",
+        "| column | codec | MB in | MB out | encode s | MB/s | decode s | MB/s |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     lines += [_column(row) for row in columns]
     footing = f"{_all(rows, 'date')}, one thread of {_all(rows, 'cpu')}, commit {_all(rows, 'commit')}."
@@ -122,10 +122,11 @@ def render_profile(rows: list[Row]) -> str:
 
 
 def _column(row: Row) -> str:
-    spent_s = row["transform_s"] + row["zstd_s"]
-    rate = f"{row['bytes_in'] / spent_s / 1e6:,.0f}" if spent_s else ""
     sizes = f"{row['bytes_in'] / 1e6:,.1f} | {row['bytes_out'] / 1e6:,.1f}"
-    times = f"{row['transform_s']:.2f} | {row['zstd_s']:.2f} | {rate}"
+    times = " | ".join(
+        f"{row[what]:.2f} | " + (f"{row['bytes_in'] / row[what] / 1e6:,.0f}" if row[what] else "")
+        for what in ("encode_s", "decode_s")
+    )
     return f"| {row['name']} | {row['codec']} | {sizes} | {times} |"
 
 
