@@ -15,7 +15,7 @@ from typing import Any
 
 import click
 
-from .. import __version__
+from .. import __version__, kernels
 from ..errors import InputError
 from ..format import index, spec
 from ..format.frames import Compression
@@ -82,6 +82,7 @@ def command(
       samtools sort -u unsorted.bam | bams3 convert - sample.bams3
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     started_s = time.perf_counter()
+    kernels.keep_freed_memory()
     span_bp = _chunk_span(chunk_size)
     n_threads = _threads(workers)
     store = store_at(output)

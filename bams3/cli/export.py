@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from .. import kernels
 from ..progress import Progress
 from ..query import open_store
 from . import warn
@@ -44,6 +45,7 @@ def command(
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     from ..sam import write_alignments, write_alignments_file
 
+    kernels.keep_freed_memory()
     reader = open_store(store)
     records = reader.records(workers=threads)
     if output == "-":

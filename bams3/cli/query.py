@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from .. import kernels
 from ..errors import InputError
 from ..filters import Filters, parse_flags, parse_subsample
 from ..query import StoreReader, open_store
@@ -90,6 +91,7 @@ def command(
     if regions and regions_file:
         raise InputError("regions and --regions-file exclude each other", kind="usage")
     _check_output(output, count or tsv, as_bam or uncompressed)
+    kernels.keep_freed_memory()
     filters = Filters(
         _all_bits(require_flags),
         _all_bits(exclude_flags),

@@ -6,6 +6,7 @@ import json
 
 import click
 
+from .. import kernels
 from ..errors import CorruptDataError
 from ..progress import Progress
 from ..query import open_store
@@ -26,6 +27,7 @@ def command(store: str, threads: int, as_json: bool, quiet: bool) -> None:
     Examples:
       bams3 verify sample.bams3
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
+    kernels.keep_freed_memory()
     reader = open_store(store)
     with Progress(reader.manifest.chunks, "chunks", "verify", enabled=not quiet) as progress:
         result = verify(reader, threads, progress.advance)

@@ -30,6 +30,8 @@ _SCORES = (
     (2, -8, -2, -12, -2),
     (0, -6, -1, -5, -3),
 )
+#: Values by which weights are chosen.
+_SAMPLE = 4096
 _EDITS = (0, 1, 1, 0, 1)
 _MISMATCH_BITS = 10
 
@@ -161,7 +163,8 @@ class Score:
     def _features(self, columns: Columns, n_values: int) -> Array:
         m = mismatches(columns)
         counts = derived(columns, "counts", lambda c: kernels.alignment_counts(placement(c), m))
-        out: Array = counts[:, records_of(columns, self.tag, n_values)]
+        records = records_of(columns, self.tag, n_values)
+        out: Array = counts if n_values == columns.n else counts[:, records]
         return out
 
     @staticmethod
@@ -175,7 +178,8 @@ class Score:
         values = value.view(f"<u{width}")
         features = self._features(columns, values.size)
         tries = [np.array(w, "<i2") for w in ((_EDITS,) if self.tag.startswith("NM") else _SCORES)]
-        weights = max(tries, key=lambda w: np.count_nonzero(self._predicted(w, features, width) == values))
+        some, few = values[:_SAMPLE], features[:, :_SAMPLE]
+        weights = max(tries, key=lambda w: np.count_nonzero(self._predicted(w, few, width) == some))
         differences = values - self._predicted(weights, features, width)
         return [weights.view(np.uint8), *to_planes(zigzag(differences), width)]
 

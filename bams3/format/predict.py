@@ -30,6 +30,11 @@ def tag_records(columns: Columns, tag: str) -> Array | None:
 
     None where a record has it twice: then nothing is predicted.
     """
+    out: Array | None = derived(columns, f"records {tag}", lambda c: _find_tag(c, tag))
+    return out
+
+
+def _find_tag(columns: Columns, tag: str) -> Array | None:
     layout, layouts = columns.layout, columns.layouts
     if layout is None or layouts is None:
         raise corrupt("it needs the column layout, which is missing")
@@ -157,16 +162,23 @@ class LinkedText:
         records = tag_records(columns, self.tag)
         if records is None or not records.size:
             return False
-        before = self._before(columns, records)
-        has = np.flatnonzero(before >= 0)
-        same = kernels.equal_strings(value, has, value, before[has])
+        has, same = self._same(value, columns, records)
         return 0 < has.size <= 2 * int(np.count_nonzero(same))
+
+    def _same(self, value: Strings, columns: Columns, records: Array) -> tuple[Array, Array]:
+        """Which values have one before them, and whether they equal it."""
+
+        def work_out(columns: Columns) -> tuple[Array, Array]:
+            before = self._before(columns, records)
+            has = np.flatnonzero(before >= 0)
+            return has, kernels.equal_strings(value, has, value, before[has])
+
+        out: tuple[Array, Array] = derived(columns, f"same {self.tag}", work_out)
+        return out
 
     def encode(self, value: Strings, width: int, columns: Columns) -> list[Array]:
         records = records_of(columns, self.tag, value.lengths.size)
-        before = self._before(columns, records)
-        has = np.flatnonzero(before >= 0)
-        same = kernels.equal_strings(value, has, value, before[has])
+        has, same = self._same(value, columns, records)
         stored = np.ones(records.size, bool)
         stored[has] = same == 0
         rest = kernels.take_strings(value, np.flatnonzero(stored), value.data.size)

@@ -9,6 +9,7 @@ from ..columns import Array, Columns
 from ..kernels import QualityForm
 from .codecs import expect
 from .frames import Dense, Stream, corrupt
+from .predict import derived
 
 #: Classes of the value before the last, and positions, of the contexts that a writer tries: for
 #: qualities of many values, and for binned ones.
@@ -28,7 +29,7 @@ class Qualities:
     def encode(self, value: Array, width: int, columns: Columns) -> list[Stream]:
         assert columns.seq_len is not None
         assert columns.flag is not None
-        alphabet = np.flatnonzero(kernels.histogram(value)).astype(np.uint8)
+        alphabet = alphabet_of(columns)
         values = kernels.orient_qualities(value, columns.seq_len, columns.flag, alphabet)
         form = _best_form(values, columns.seq_len, alphabet.size)
         freq, tables = kernels.quality_tables(kernels.count_qualities(values, columns.seq_len, form, 1), form)
@@ -53,10 +54,20 @@ class Qualities:
         return values
 
 
-def suits(value: Array) -> bool:
-    """Whether values are few enough for contexts, and enough to be worth their tables."""
-    n = int(np.count_nonzero(kernels.histogram(value)))
-    return 1 < n <= kernels.MAX_VALUES
+def alphabet_of(columns: Columns) -> Array:
+    """The different qualities, ascending: uint8."""
+    out: Array = derived(columns, "alphabet", _find_alphabet)
+    return out
+
+
+def _find_alphabet(columns: Columns) -> Array:
+    assert columns.quals is not None
+    return np.flatnonzero(kernels.histogram(columns.quals)).astype(np.uint8)
+
+
+def suits(columns: Columns) -> bool:
+    """Whether there are qualities to tell apart, and few enough for contexts."""
+    return 1 < alphabet_of(columns).size <= kernels.MAX_VALUES
 
 
 def _best_form(values: Array, seq_len: Array, n_values: int) -> QualityForm:

@@ -17,7 +17,7 @@ from .alignment import (
     unpack_codes,
 )
 from .alternatives import Alternatives, join_alternatives, split_alternatives
-from .door import ERR_BAD_COLUMN, ERR_TOO_MANY, ERR_UNSORTED, KernelError
+from .door import ERR_BAD_COLUMN, ERR_TOO_MANY, ERR_UNSORTED, KernelError, keep_freed_memory
 from .entropy import (
     MAX_VALUES,
     QualityForm,
@@ -90,6 +90,7 @@ __all__ = [
     "infer_reference",
     "join",
     "join_alternatives",
+    "keep_freed_memory",
     "join_links",
     "join_names",
     "join_planes",

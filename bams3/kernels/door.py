@@ -58,6 +58,22 @@ def _load() -> ctypes.CDLL:
 _lib = _load()
 
 
+#: glibc's mallopt: one arena for all threads; blocks up to 32 MB (its limit) from the heap; give memory
+#: back above 1 GB.
+_MALLOPT = ((-8, 1), (-3, 32 << 20), (-1, 1 << 30))
+
+
+def keep_freed_memory() -> None:
+    """Tell the C library to keep what is freed, for a process that does nothing else.
+
+    Arrays of megabytes come and go with every row group. By default each is taken from the system and
+    given back: a page fault for every 4 KB, a tenth of the time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    for option, value in _MALLOPT if mallopt else ():
+        mallopt(option, value)
+
+
 # ---- how arguments cross ----
 
 

@@ -20,11 +20,11 @@ def histogram(data: Array) -> Array:
     return counts
 
 
-def encode_rans(data: Array, room_bytes: int) -> bytes:
-    """``data`` (uint8) under static rANS of order 0; empty where that takes over ``room_bytes``."""
-    packed, size = np.empty(room_bytes, np.uint8), out()
-    call("bk_rans_encode", data, u64(data.size), histogram(data), u64(room_bytes), packed, size)
-    return packed[: int(size[0])].tobytes()
+def encode_rans(data: Array, limit_bytes: int) -> bytes:
+    """``data`` (uint8) under static rANS of order 0; empty where that takes over ``limit_bytes``."""
+    packed, size = np.empty(limit_bytes + 8, np.uint8), out()
+    call("bk_rans_encode", data, u64(data.size), histogram(data), u64(packed.size), packed, size)
+    return packed[: int(size[0])].tobytes() if int(size[0]) <= limit_bytes else b""
 
 
 def decode_rans(packed: Array, n: int) -> Array:

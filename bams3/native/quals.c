@@ -44,7 +44,9 @@ static inline uint32_t context(const struct bk_quality_form *f, uint32_t q1, uin
                                uint32_t j) {
     uint32_t position = j >> f->shift;
     if (position >= f->n_positions) position = f->n_positions - 1;
-    return (q1 * f->n_classes + f->class_of[q2]) * f->n_positions + position;
+    /* Without classes, which the compiler is told, nothing of q2 is looked at. */
+    return (f->n_classes == 1 ? q1 : q1 * f->n_classes + f->class_of[q2]) * f->n_positions +
+           position;
 }
 
 /* Qualities as numbers of the alphabet (number_of), every read in sequencing order. */
@@ -66,18 +68,18 @@ BK_EXPORT int bk_qualities_orient(const uint8_t *quals, uint64_t quals_bytes,
     return at == quals_bytes ? BK_OK : BK_ERR_COLUMN_LENGTH;
 }
 
-/* Occurrences of each value in each context (contexts * n_values), of every step-th read. */
+/* Occurrences of each value in each context (contexts * n_values, zeros), of every step-th read. */
 BK_EXPORT int bk_qualities_count(const uint8_t *values, const uint32_t *seq_len, uint64_t n,
                                  uint64_t step, const struct bk_quality_form *f, uint32_t *counts) {
     if (bad_form(f) || step == 0) return BK_ERR_BAD_CODE;
-    for (uint64_t i = 0; i < n; i++) {
-        uint32_t q1 = 0, q2 = 0, len = seq_len[i];
-        for (uint32_t j = 0; i % step == 0 && j < len; j++) {
-            counts[(uint64_t)context(f, q1, q2, j) * f->n_values + values[j]]++;
+    const struct bk_quality_form form = *f; /* a copy that no store can change stays in registers */
+    for (uint64_t i = 0; i < n; values += seq_len[i++]) {
+        uint32_t q1 = 0, q2 = 0, len = i % step ? 0 : seq_len[i];
+        for (uint32_t j = 0; j < len; j++) {
+            counts[(uint64_t)context(&form, q1, q2, j) * form.n_values + values[j]]++;
             q2 = q1;
             q1 = values[j];
         }
-        values += len;
     }
     return BK_OK;
 }
@@ -165,12 +167,13 @@ static inline void put_value(struct put_lane *l, const struct bk_quality_form *f
 
 static void put_together(struct put_lane *l, uint32_t steps, const struct bk_quality_form *f,
                          const struct rans_symbol *symbols) {
+    const struct bk_quality_form form = *f;
     struct put_lane a = l[0], b = l[1], c = l[2], d = l[3];
     for (uint32_t step = 0; step < steps; step++) {
-        put_value(&a, f, symbols, step);
-        put_value(&b, f, symbols, step);
-        put_value(&c, f, symbols, step);
-        put_value(&d, f, symbols, step);
+        put_value(&a, &form, symbols, step);
+        put_value(&b, &form, symbols, step);
+        put_value(&c, &form, symbols, step);
+        put_value(&d, &form, symbols, step);
     }
     l[0] = a, l[1] = b, l[2] = c, l[3] = d;
     for (unsigned i = 0; i < IN_FLIGHT; i++) l[i].left -= steps;
@@ -279,6 +282,8 @@ static int finish_lane(struct lane *l, const uint32_t *seq_len, const struct tab
 }
 
 static void run_together(struct lane *l, const uint32_t *seq_len, const struct tables *t) {
+    const struct bk_quality_form form = *t->form;
+    const struct tables local = {&form, t->slots, t->of_value};
     for (;;) {
         uint64_t steps = UINT64_MAX;
         for (unsigned i = 0; i < IN_FLIGHT; i++) {
@@ -290,10 +295,10 @@ static void run_together(struct lane *l, const uint32_t *seq_len, const struct t
         if (steps == 0) return;
         struct lane a = l[0], b = l[1], c = l[2], d = l[3];
         for (uint64_t step = 0; step < steps; step++) {
-            next_value(&a, t);
-            next_value(&b, t);
-            next_value(&c, t);
-            next_value(&d, t);
+            next_value(&a, &local);
+            next_value(&b, &local);
+            next_value(&c, &local);
+            next_value(&d, &local);
             next_word(&a);
             next_word(&b);
             next_word(&c);

@@ -68,6 +68,9 @@ static uint8_t *put_table(const uint16_t *freq, uint8_t *p) {
     return p;
 }
 
+/* Room beyond the result: that of the words that four symbols may put. */
+#define SPARE 8u
+
 /* Encode data; counts is its histogram. Out: packed (room bytes) and packed_bytes; 0 bytes
  * where it does not fit, so that the caller asks for no more than what would be worth it. */
 BK_EXPORT int bk_rans_encode(const uint8_t *data, uint64_t n, const uint32_t *counts, uint64_t room,
@@ -84,13 +87,23 @@ BK_EXPORT int bk_rans_encode(const uint8_t *data, uint64_t n, const uint32_t *co
         before += freq[s];
     }
     uint64_t head = (uint64_t)(put_table(freq, table) - table) + 4 * N_STATES;
-    if (room < head + 2) return BK_OK;
-    uint8_t *end = packed + room, *word = end, *floor = packed + head + 2;
+    if (room < head + SPARE) return BK_OK;
+    uint8_t *end = packed + room, *word = end, *floor = packed + head + SPARE;
     for (unsigned k = 0; k < N_STATES; k++) state[k] = RANS_LOW;
-    for (uint64_t i = n; i-- > 0;) {
+    uint64_t i = n;
+    for (; i & 3; i--) {
         if (word < floor) return BK_OK;
-        state[i & 3] = rans_put(state[i & 3], &symbols[data[i]], &word);
+        state[(i - 1) & 3] = rans_put(state[(i - 1) & 3], &symbols[data[i - 1]], &word);
     }
+    uint32_t x0 = state[0], x1 = state[1], x2 = state[2], x3 = state[3];
+    for (; i; i -= 4) {
+        if (word < floor) return BK_OK;
+        x3 = rans_put(x3, &symbols[data[i - 1]], &word);
+        x2 = rans_put(x2, &symbols[data[i - 2]], &word);
+        x1 = rans_put(x1, &symbols[data[i - 3]], &word);
+        x0 = rans_put(x0, &symbols[data[i - 4]], &word);
+    }
+    state[0] = x0, state[1] = x1, state[2] = x2, state[3] = x3;
     memcpy(packed, table, head - 4 * N_STATES);
     for (unsigned k = 0; k < N_STATES; k++)
         bk_put_u32(packed + head - 4 * (N_STATES - k), state[k]);
@@ -118,6 +131,16 @@ static int get_table(const uint8_t *packed, uint64_t bytes, uint32_t *slots, uin
     return sum == RANS_TOTAL ? BK_OK : BK_ERR_BAD_FREQUENCIES;
 }
 
+/* One step; the word at *p is read whether it is needed or not. */
+static inline uint8_t get_symbol(const uint32_t *slots, uint32_t *state, const uint8_t **p) {
+    uint32_t e = slots[*state & (RANS_TOTAL - 1)];
+    uint32_t x = ((e >> 12 & 4095) + 1) * (*state >> RANS_BITS) + (e & 4095);
+    uint32_t low = x < RANS_LOW;
+    *state = low ? x << 16 | bk_u16(*p) : x;
+    *p += 2 * low;
+    return (uint8_t)(e >> 24);
+}
+
 /* Decode exactly n bytes from exactly packed_bytes. Out: data (n). */
 BK_EXPORT int bk_rans_decode(const uint8_t *packed, uint64_t packed_bytes, uint64_t n,
                              uint8_t *data, uint64_t *where) {
@@ -128,19 +151,24 @@ BK_EXPORT int bk_rans_decode(const uint8_t *packed, uint64_t packed_bytes, uint6
     if (packed_bytes - *where < 4 * N_STATES) return BK_ERR_SHORT_STREAM;
     for (unsigned k = 0; k < N_STATES; k++, *where += 4) x[k] = bk_u32(packed + *where);
     const uint8_t *p = packed + *where, *end = packed + packed_bytes;
-    for (uint64_t i = 0; i < n; i++) {
-        uint32_t state = x[i & 3], e = slots[state & (RANS_TOTAL - 1)];
-        data[i] = (uint8_t)(e >> 24);
-        state = ((e >> 12 & 4095) + 1) * (state >> RANS_BITS) + (e & 4095);
-        if (state < RANS_LOW) {
-            if (end - p < 2) {
-                *where = packed_bytes;
-                return BK_ERR_SHORT_STREAM;
-            }
-            state = state << 16 | bk_u16(p);
-            p += 2;
+    uint64_t i = 0;
+    uint32_t x0 = x[0], x1 = x[1], x2 = x[2], x3 = x[3];
+    for (; n - i >= N_STATES && end - p >= (int)SPARE; i += N_STATES) {
+        data[i] = get_symbol(slots, &x0, &p);
+        data[i + 1] = get_symbol(slots, &x1, &p);
+        data[i + 2] = get_symbol(slots, &x2, &p);
+        data[i + 3] = get_symbol(slots, &x3, &p);
+    }
+    x[0] = x0, x[1] = x1, x[2] = x2, x[3] = x3;
+    for (; i < n; i++) {
+        uint8_t last[2] = {0}; /* what is behind the end, if a word is missing */
+        const uint8_t *word = end - p >= 2 ? p : last;
+        data[i] = get_symbol(slots, x + (i & 3), &word);
+        if (word == last + 2) {
+            *where = packed_bytes;
+            return BK_ERR_SHORT_STREAM;
         }
-        x[i & 3] = state;
+        if (end - p >= 2) p = word;
     }
     *where = (uint64_t)(p - packed);
     for (unsigned k = 0; k < N_STATES; k++)
