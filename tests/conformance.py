@@ -93,6 +93,13 @@ def _reference(data: Path, name: str) -> str | None:
     return next(f"{folder}/{name}" for folder in REFERENCE_FOLDERS if (data / folder / name).is_file())
 
 
+def reference_options(case: Case, data: Path, folder: Path) -> list[str]:
+    """Options that name a case's reference, if it has one; a copy of it is made in ``folder``."""
+    if not case.reference:
+        return []
+    return ["--reference", str(_copy_reference(data / case.reference, folder))]
+
+
 def _copy_reference(path: Path, folder: Path) -> Path:
     """A reference, decompressed, where its index may be made beside it."""
     copy = folder / path.name.removesuffix(".gz")
@@ -163,10 +170,7 @@ def _as_bam(path: Path, reference: list[str], folder: Path) -> bytes:
 
 def check(case: Case, data: Path, folder: Path) -> Result:
     """Convert, verify and export a file, and compare with samtools."""
-    reference: list[str] = []
-    if case.reference:
-        reference = ["--reference", str(_copy_reference(data / case.reference, folder))]
-    store = folder / "s.bams3"
+    reference, store = reference_options(case, data, folder), folder / "s.bams3"
     try:
         expected = expected_of(data / case.path, reference, folder)
     except PositionTooLongError:

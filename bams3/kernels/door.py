@@ -70,8 +70,9 @@ def keep_freed_memory() -> None:
     given back: a page fault for every 4 KB, a tenth of the time.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    for option, value in _MALLOPT if mallopt else ():
-        mallopt(option, value)
+    if mallopt is not None:
+        for option, value in _MALLOPT:
+            mallopt(option, value)
 
 
 # ---- how arguments cross ----
