@@ -4,6 +4,7 @@
 # make check    linters, types and formatting; make format mends what it can
 # make sanitize the tests of the compiled code under ASan and UBSan
 # make bench BAM=file.bam    the benchmarks;   make profile BAM=file.bam    where a conversion's time goes
+# make sizes DIR=folder      real files as BAM, CRAM 3.1 and store
 # make clean    removes what these made
 #
 # PYTHON=python3.12 make setup   another interpreter;   CC=clang make setup   another compiler
@@ -15,7 +16,7 @@ NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
 PYTEST := $(BIN)/pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check format sanitize bench profile clean
+.PHONY: setup demo test check format sanitize bench profile sizes clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -70,6 +71,9 @@ bench: setup
 
 profile: setup
 	$(BIN)/python -m tests.bench.profile_convert "$(BAM)" $(ARGS)
+
+sizes: setup
+	$(BIN)/python -m tests.bench.sizes "$(DIR)" $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .snakemake

@@ -17,10 +17,11 @@ def test_there_is_no_ratio_of_different_work(other):
         ratio({**ROW, **other, "tool": "samtools"}, ROW)
 
 
-@pytest.mark.parametrize("page", report.PAGES)
-def test_a_page_shows_the_newest_rows(page):
-    kind, render = report.PAGES[page]
+@pytest.mark.parametrize(
+    ("page", "kind", "render"), [(page, *table) for page in report.PAGES for table in report.PAGES[page]]
+)
+def test_a_page_shows_the_newest_rows(page, kind, render):
     path = report.newest(kind)
     assert path is not None
     text = (ROOT / page).read_text()
-    assert report.with_table(text, render(read_rows(path))) == text
+    assert report.with_table(text, kind, render(read_rows(path))) == text

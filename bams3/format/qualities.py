@@ -29,7 +29,7 @@ class Qualities:
     def encode(self, value: Array, width: int, columns: Columns) -> list[Stream]:
         assert columns.seq_len is not None
         assert columns.flag is not None
-        alphabet = alphabet_of(columns)
+        alphabet = alphabet_of(value, columns)
         values = kernels.orient_qualities(value, columns.seq_len, columns.flag, alphabet)
         form = _best_form(values, columns.seq_len, alphabet.size)
         freq, tables = kernels.quality_tables(kernels.count_qualities(values, columns.seq_len, form, 1), form)
@@ -54,20 +54,15 @@ class Qualities:
         return values
 
 
-def alphabet_of(columns: Columns) -> Array:
-    """The different qualities, ascending: uint8."""
-    out: Array = derived(columns, "alphabet", _find_alphabet)
-    return out
+def alphabet_of(quals: Array, columns: Columns) -> Array:
+    """The different qualities of a row group, ascending: uint8."""
+    out: Array = derived(columns, "alphabet", lambda _: np.flatnonzero(kernels.histogram(quals)))
+    return out.astype(np.uint8)
 
 
-def _find_alphabet(columns: Columns) -> Array:
-    assert columns.quals is not None
-    return np.flatnonzero(kernels.histogram(columns.quals)).astype(np.uint8)
-
-
-def suits(columns: Columns) -> bool:
+def suits(quals: Array, columns: Columns) -> bool:
     """Whether there are qualities to tell apart, and few enough for contexts."""
-    return 1 < alphabet_of(columns).size <= kernels.MAX_VALUES
+    return 1 < alphabet_of(quals, columns).size <= kernels.MAX_VALUES
 
 
 def _best_form(values: Array, seq_len: Array, n_values: int) -> QualityForm:

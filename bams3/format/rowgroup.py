@@ -172,7 +172,7 @@ def _choices(name: str, value: Any, columns: Columns, compression: Compression) 
         if columns.reference is not None:
             return ["aligned"]
         return ["bytes", "bases2"] if _suits_two_bits(columns) else ["bytes"]
-    if name == "quals" and predicts and qualities.suits(columns):
+    if name == "quals" and predicts and qualities.suits(value, columns):
         return ["qualities", "bytes"] if value.size < _FEW_QUALITIES else ["qualities"]
     return [others[-1]] if predicts and others and name != "quals" else [first]
 

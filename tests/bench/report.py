@@ -19,14 +19,15 @@ BEGIN, END = "<!-- bench:begin", "<!-- bench:end -->"
 
 def main() -> None:
     """Write every page's table anew."""
-    for page, (kind, render) in PAGES.items():
-        path = newest(kind)
-        if path is None:
-            print(f"{page}: no rows of {kind} yet", file=sys.stderr)
-            continue
-        text = (ROOT / page).read_text()
-        (ROOT / page).write_text(with_table(text, render(read_rows(path))))
-        print(f"{page}: {path.name}")
+    for page, kinds in PAGES.items():
+        for kind, render in kinds:
+            path = newest(kind)
+            if path is None:
+                print(f"{page}: no rows of {kind} yet", file=sys.stderr)
+                continue
+            text = (ROOT / page).read_text()
+            (ROOT / page).write_text(with_table(text, kind, render(read_rows(path))))
+            print(f"{page}: {path.name}")
 
 
 def newest(kind: str) -> Path | None:
@@ -34,9 +35,9 @@ def newest(kind: str) -> Path | None:
     return max(ROWS.glob(f"*-{kind}.jsonl"), default=None)
 
 
-def with_table(page: str, table: str) -> str:
-    """A page with a table between its two marks."""
-    before, mark, rest = page.partition(BEGIN)
+def with_table(page: str, kind: str, table: str) -> str:
+    """A page with the table of a kind between its two marks."""
+    before, mark, rest = page.partition(f"{BEGIN} {kind}")
     line, _, rest = rest.partition("\n")
     _, end, after = rest.partition(END)
     if not mark or not end:
@@ -130,10 +131,30 @@ def _column(row: Row) -> str:
     return f"| {row['name']} | {row['codec']} | {sizes} | {times} |"
 
 
-#: What each page shows: the kind of its rows, and how they become a table.
-PAGES: dict[str, tuple[str, Callable[[list[Row]], str]]] = {
-    "README.md": ("convert-query", render_times),
-    "tests/bench/README.md": ("convert-profile", render_profile),
+# ---- sizes of real files ----
+
+
+def render_sizes(rows: list[Row]) -> str:
+    """A line for each file, and how they were made."""
+    lines = [
+        "| file | what | records | BAM | CRAM 3.1 | archive | store | of it header | store / CRAM 3.1 |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        sizes = " | ".join(f"{row[form]:,}" for form in ("records", "bam", "cram31", "archive"))
+        store = f"{row['store']:,} | {row['header']:,} | {row['store'] / row['cram31']:.2f}"
+        lines.append(f"| {row['file']} | {row['kind']} | {sizes} | {store} |")
+    footing = (
+        f"Bytes; CRAM without a reference, by samtools {_all(rows, 'samtools')}; "
+        f"{_all(rows, 'date')}, commit {_all(rows, 'commit')}."
+    )
+    return "\n".join([*lines, "", footing, ""])
+
+
+#: What each page shows: the kinds of its rows in the order of their places, and how they become tables.
+PAGES: dict[str, tuple[tuple[str, Callable[[list[Row]], str]], ...]] = {
+    "README.md": (("convert-query", render_times),),
+    "tests/bench/README.md": (("convert-profile", render_profile), ("sizes", render_sizes)),
 }
 
 
