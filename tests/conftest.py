@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from real_data import data_folder, is_there
 
-# Tests run beside each other on shared machines: an example's wall time says nothing there.
-settings.register_profile("bams3", deadline=None)
+# Tests run beside each other on shared machines: an example's wall time says nothing there. Lists of
+# records are large inputs, and are meant to be.
+_LARGE = [HealthCheck.data_too_large, HealthCheck.too_slow]
+settings.register_profile("bams3", deadline=None, suppress_health_check=_LARGE)
 settings.load_profile("bams3")
 
 

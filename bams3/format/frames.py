@@ -17,6 +17,8 @@ RAW, ZSTD, CONSTANT, RANS = 0, 1, 2, 3
 _MAX_FRAMES = 128
 #: Shorter streams gain nothing from compression.
 _MIN_BYTES = 17
+#: What zstd makes as small as this is not tried with rANS, the tables of which take a good part of it.
+_LITTLE = 32
 _local = threading.local()
 
 
@@ -88,7 +90,7 @@ def pack_frame(stream: Stream, compression: Compression) -> bytes:
     if n < _MIN_BYTES or dense or compression.method == "none":
         return bytes((RAW,)) + _varint(n) + data.tobytes()
     method, packed = ZSTD, compression.compress(data)
-    if compression.method == "auto":
+    if compression.method == "auto" and len(packed) > _LITTLE:
         coded = kernels.encode_rans(data, min(n, len(packed)) - 1)
         method, packed = (RANS, coded) if coded else (method, packed)
     if len(packed) < n:

@@ -44,7 +44,7 @@ def _find_tag(columns: Columns, tag: str) -> Array | None:
     per_layout = np.bincount(of_key[has], minlength=n_layouts)
     if per_layout.max(initial=0) > 1:
         return None
-    return np.flatnonzero(per_layout[layout])
+    return np.flatnonzero((per_layout > 0)[layout])
 
 
 def records_of(columns: Columns, tag: str, n_values: int) -> Array:
@@ -61,7 +61,7 @@ def limit_bytes(columns: Columns) -> int:
 
 
 def mates(columns: Columns) -> Array:
-    """The mate of each record, -1 where there is none."""
+    """The mate of each record, -1 where there is none: intp."""
     out: Array = derived(columns, "mates", _find_mates)
     return out
 
@@ -69,7 +69,7 @@ def mates(columns: Columns) -> Array:
 def _find_mates(columns: Columns) -> Array:
     assert columns.link is not None
     assert columns.flag is not None
-    return kernels.find_mates(columns.link, columns.flag)
+    return kernels.find_mates(columns.link, columns.flag).astype(np.intp)  # as indexing wants it
 
 
 # ---- links ----

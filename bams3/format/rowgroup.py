@@ -142,24 +142,27 @@ def group_summary(columns: Columns) -> tuple[Array, Array]:
 
 
 def _encode_column(name: str, columns: Columns, compression: Compression) -> Blob:
-    """The column under the best of the codecs that suit it; the first of those that are as good."""
+    """The column under the best of the codecs that suit it; the first of those that are as good.
+
+    The next is not tried where one takes no more than a bit for each value.
+    """
     value = _value(columns, name)
-    choices = _choices(name, value, columns, compression)
-    return min(
-        (_blob(name, codec, value, columns, compression) for codec in choices),
-        key=lambda blob: len(blob.data),
-    )
+    best: Blob | None = None
+    for codec in _choices(name, value, columns, compression):
+        streams = codec_of(codec, name).encode(value, _width(name), columns)
+        blob = Blob(name, codec, pack_frames(streams, compression))
+        if best is None or len(blob.data) < len(best.data):
+            best = blob
+        if 8 * len(best.data) <= columns.n:
+            break
+    assert best is not None
+    return best
 
 
 def _value(columns: Columns, name: str) -> Any:
     if name.startswith(spec.TAG_PREFIX):
         return columns.tags[name.removeprefix(spec.TAG_PREFIX)]
     return (columns.layout, columns.layouts) if name == "layout" else getattr(columns, name)
-
-
-def _blob(name: str, codec: str, value: Any, columns: Columns, compression: Compression) -> Blob:
-    streams = codec_of(codec, name).encode(value, _width(name), columns)
-    return Blob(name, codec, pack_frames(streams, compression))
 
 
 def _choices(name: str, value: Any, columns: Columns, compression: Compression) -> list[str]:
@@ -190,7 +193,7 @@ def _tag_choices(name: str, value: Any, columns: Columns, predicts: bool) -> lis
     once = predicts and len(possible) > 1 and tag_records(columns, tag) is not None
     if not isinstance(value, Strings):
         predicted = [codec for codec in possible if codec != "planes" and once]
-        return ["planes", *(c for c in predicted if c != "aligned" or columns.reference is not None)]
+        return [*(c for c in predicted if c != "aligned" or columns.reference is not None), "planes"]
     for codec in ("mate", "alternatives"):
         if once and codec in possible:
             return [codec]

@@ -71,7 +71,7 @@ class _TemplatesStruct(ctypes.Structure):
 def tlen_residuals(c: Columns, mate: Array, tlen: Array, outermost: bool, undo: bool) -> Array:
     """TLEN less its prediction, or (``undo``) the inverse: uint32 (R,), wrapping."""
     arrays = [
-        (mate, np.int32),
+        (mate.astype(np.int32), np.int32),
         *((getattr(c, name), np.int32) for name in ("contig", "pos", "mate_pos")),
         (c.ref_len, np.uint32),
         (c.flag, np.uint16),

@@ -105,15 +105,36 @@ BK_EXPORT int bk_bases_unpack(const uint8_t *packed, uint64_t packed_bytes, cons
 
 /* ---- byte planes: the k-th bytes of all values together ---- */
 
-BK_EXPORT int bk_planes_split(const uint8_t *values, uint64_t n, uint32_t width, uint8_t *planes) {
+static inline void split_planes(const uint8_t *restrict values, uint64_t n, uint32_t width,
+                                uint8_t *restrict planes) {
+    for (uint32_t k = 0; k < width; k++)
+        for (uint64_t i = 0; i < n; i++) planes[k * n + i] = values[i * width + k];
+}
+
+static inline void join_planes(const uint8_t *restrict planes, uint64_t n, uint32_t width,
+                               uint8_t *restrict values) {
     for (uint64_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < width; k++) planes[k * n + i] = values[i * width + k];
+        for (uint32_t k = 0; k < width; k++) values[i * width + k] = planes[k * n + i];
+}
+
+/* A width that the compiler knows makes loops that it can vectorise. */
+BK_EXPORT int bk_planes_split(const uint8_t *values, uint64_t n, uint32_t width, uint8_t *planes) {
+    if (width == 4)
+        split_planes(values, n, 4, planes);
+    else if (width == 2)
+        split_planes(values, n, 2, planes);
+    else
+        split_planes(values, n, width, planes);
     return BK_OK;
 }
 
 BK_EXPORT int bk_planes_join(const uint8_t *planes, uint64_t n, uint32_t width, uint8_t *values) {
-    for (uint64_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < width; k++) values[i * width + k] = planes[k * n + i];
+    if (width == 4)
+        join_planes(planes, n, 4, values);
+    else if (width == 2)
+        join_planes(planes, n, 2, values);
+    else
+        join_planes(planes, n, width, values);
     return BK_OK;
 }
 
