@@ -4,19 +4,21 @@
 # make check    linters, types and formatting; make format mends what it can
 # make sanitize the tests of the compiled code under ASan and UBSan
 # make bench BAM=file.bam    the benchmarks;   make profile BAM=file.bam    where a conversion's time goes
+# make fuzz SECONDS=600      every decoder under libFuzzer, ASan and UBSan
 # make sizes DIR=folder      real files as BAM, CRAM 3.1 and store
 # make clean    removes what these made
 #
 # PYTHON=python3.12 make setup   another interpreter;   CC=clang make setup   another compiler
 
 PYTHON ?= python3
+SECONDS ?= 20
 BIN := .venv/bin
 STAMP := .venv/.bams3-installed
 NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
 PYTEST := $(BIN)/pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check format sanitize bench profile sizes clean
+.PHONY: setup demo test check format sanitize bench profile sizes fuzz clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -71,6 +73,10 @@ bench: setup
 
 profile: setup
 	$(BIN)/python -m tests.bench.profile_convert "$(BAM)" $(ARGS)
+
+# Needs clang and its libFuzzer: apt-get install clang libclang-rt-14-dev (or those of another version).
+fuzz:
+	tests/fuzz/run.sh $(SECONDS) $(ARGS)
 
 sizes: setup
 	$(BIN)/python -m tests.bench.sizes "$(DIR)" $(ARGS)

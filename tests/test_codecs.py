@@ -259,6 +259,67 @@ def test_tag_columns_come_back_from_every_codec_of_theirs(several):
                 assert bytes(decoded.view(np.uint8)) == bytes(value)
 
 
+AUTO = {column.name: CODEC_ID[list(column.codecs)[-1]] for column in spec.COLUMNS} | {
+    "tag:NM:C": CODEC_ID["aligned"],
+    "tag:MQ:C": CODEC_ID["mate"],
+}
+
+
+@pytest.mark.parametrize(
+    ("asked", "read"),
+    [
+        ("mapq", "mapq"),
+        ("contig pos ref_len flag", "contig pos ref_len flag link"),
+        ("mate_pos", "mate_pos link flag pos"),
+        ("name", "name link"),
+        ("quals", "quals flag link seq_len"),
+        ("tag:NM:C", "tag:NM:C bases reference contig pos cigar seq_len layout"),
+        ("tag:MQ:C", "tag:MQ:C link flag mapq layout"),
+    ],
+)
+def test_a_question_reads_a_column_and_what_it_needs(asked, read):
+    assert needed(asked.split(), AUTO) == set(read.split())
+
+
+def test_plain_columns_need_nothing_that_is_not_stored():
+    plain = {
+        column.name: CODEC_ID[next(iter(column.codecs))] for column in spec.COLUMNS if not column.optional
+    }
+    assert needed(["flag"], plain) == {"flag"}
+    assert needed(["tlen"], plain) == {"tlen", "mate_pos", "pos"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"c,+7,1M,0;",
+        b"c,+7,1M,0;c,-7,",  # whole, then cut short
+        b"c,+7,1M,0;c",
+        b"c,+7,1M,0;;",
+        b"c,+07,1M,0;",
+        b"c,+0,1M,0;",
+        b"c,7,1M,0;",
+        b"c,+2147483648,1M,0;",
+        b",+7,1M,0;",
+        b"c,+7,1M,00;",
+        b"c,+7,,0;",
+        b"",
+        b";",
+        b"c,-7,4M,3;" * 255,
+        b"c,-7,4M,3;" * 256,
+        b"\xff,+1,*,0;d,-2147483647,9X,2147483647;",
+    ],
+)
+@pytest.mark.parametrize("flag", [0, 16])
+def test_an_xa_tag_comes_back_whatever_it_is(text, flag):
+    several = [record(flag=flag, tags=[tag("XA", "Z", one)]) for one in (b"c,+7,1M,0;", text, b"c,-9,4M,0;")]
+    columns = grouped(several)
+    part = ("tag:XA:Z", CODEC_ID["alternatives"], blob("tag:XA:Z", "alternatives", columns))
+    before = without(columns, "tag:XA:Z", "alternatives")
+    decoded = decode_columns(columns.n, columns.decoded_bytes, [part], before)
+    assert same(decoded.tags["XA:Z"], columns.tags["XA:Z"])
+
+
 @pytest.mark.parametrize(
     ("name", "codec"), [("pos", "planes"), ("pos", 99), ("tag:XX", "planes"), ("x", "planes")]
 )

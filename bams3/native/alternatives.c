@@ -182,8 +182,9 @@ BK_EXPORT int bk_alternatives_split(const struct bk_reads *r, const uint8_t *tex
         const uint8_t *begin = p, *end = p + lengths[i];
         struct alternative a;
         unsigned count = 0;
-        while (p < end && count < 256 && parse(&p, end, &a)) count++;
-        counts[i] = (uint8_t)(p == end && count < 256 ? count : 0);
+        int whole = 1;
+        for (; p < end && whole && count < 256; count++) whole = parse(&p, end, &a);
+        counts[i] = (uint8_t)(whole && p == end && count < 256 ? count : 0);
         p = counts[i] ? begin : end;
         uint32_t edits = 0;
         for (unsigned k = 0; k < counts[i]; k++, out->n++) {

@@ -117,7 +117,7 @@ static int get_table(const uint8_t *packed, uint64_t bytes, uint32_t *slots, uin
     uint32_t sum = 0;
     int last = -1;
     unsigned n = bytes ? packed[0] + 1u : 0;
-    *at = 1;
+    *at = bytes > 0;
     for (unsigned i = 0; i < n; i++) {
         if (bytes - *at < 3) return BK_ERR_SHORT_STREAM;
         uint32_t symbol = packed[*at], f = packed[*at + 1];
