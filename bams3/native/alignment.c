@@ -94,6 +94,11 @@ static uint8_t code_of_letter(uint8_t letter) {
     return letter == 'A' ? 1 : letter == 'C' ? 2 : letter == 'G' ? 4 : letter == 'T' ? 8 : 0;
 }
 
+static int is_letter(uint8_t character) {
+    uint8_t lower = character | 32;
+    return lower >= 'a' && lower <= 'z';
+}
+
 struct md {
     const uint8_t *p, *end;
     uint64_t matches; /* left of the number at hand */
@@ -117,7 +122,7 @@ static int learn_stretch(struct md *md, uint8_t *reference, const uint8_t *codes
             learn(reference, codes, step);
             md->matches -= step;
         } else {
-            if (*md->p == '^') return 0;
+            if (!is_letter(*md->p)) return 0;
             uint8_t code = code_of_letter(*md->p++);
             if (*reference == 0) *reference = code;
         }
@@ -132,7 +137,7 @@ static int learn_stretch(struct md *md, uint8_t *reference, const uint8_t *codes
 static int learn_deletion(struct md *md, uint8_t *reference, uint64_t n) {
     if (!md_token(md) || md->matches || *md->p++ != '^') return 0;
     for (uint64_t k = 0; k < n; k++, md->p++) {
-        if (md->p == md->end) return 0;
+        if (md->p == md->end || !is_letter(*md->p)) return 0;
         if (reference && reference[k] == 0) reference[k] = code_of_letter(*md->p);
     }
     return 1;

@@ -138,9 +138,8 @@ BK_EXPORT int bk_qualities_read_tables(const uint8_t *tables, uint64_t tables_by
             freq[v++] = (uint16_t)value;
         }
         if (sum != RANS_TOTAL) return BK_ERR_BAD_FREQUENCIES;
-        if (c + 1 == n_contexts(f) && at != tables_bytes) return BK_ERR_LONG_STREAM;
     }
-    return BK_OK;
+    return *where == tables_bytes ? BK_OK : BK_ERR_LONG_STREAM;
 }
 
 /* A lane while it is encoded: backwards, from its last read to its first. */
