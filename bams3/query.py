@@ -311,8 +311,12 @@ def _joined(tasks: Iterable[tuple[ChunkReader, int, Array | None]], workers: int
         reader, number, keep = task
         return reader.join(number, keep)
 
-    with ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="bams3")
+    try:
         yield from filter(None, ordered_map(pool, join, tasks, workers + 1))
+    finally:
+        # Not waited for: who drops this iterator half-way may do so from a thread of the pool.
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def open_store(path: str) -> StoreReader:
