@@ -19,7 +19,7 @@ from . import kernels
 from .bam import BamHeader, BgzfBatch, InflatedBatch, inflate
 from .columns import Array
 from .cutting import Cutter, Layout, RowGroup, halves, record_starts
-from .errors import Bams3Error, CorruptDataError
+from .errors import Bams3Error, CorruptDataError, InputError
 from .format import chunk, index, spec
 from .format.frames import Compression
 from .format.index import ChunkSummary
@@ -255,9 +255,12 @@ class Converter:
         where = group.span, group.offset, group.first_record
         return [_Encoded(*where, encoded, contigs, frames)]
 
-    def _bad_group(self, group: RowGroup, err: kernels.KernelError) -> CorruptDataError:
+    def _bad_group(self, group: RowGroup, err: kernels.KernelError) -> CorruptDataError | InputError:
         starts = record_starts(group)
         number = group.first_record + int(np.searchsorted(starts, err.where))
+        if err.code == kernels.ERR_TOO_MANY:
+            message = f"{self._source}: record {number:,} has more than {kernels.MAX_TAG_COLUMNS:,} tags"
+            return InputError(message, kind=err.kind, hint="a store holds fewer tags a record")
         return CorruptDataError(f"{self._source}: record {number:,}: {err}", kind=err.kind)
 
     def _write(self, pending: _PendingChunk) -> _Written:

@@ -52,11 +52,7 @@ class StoreReader:
         try:
             self.manifest_bytes = store.get(spec.MANIFEST_KEY)
         except MissingObjectError as err:
-            raise InputError(
-                f"{store.name} is not a store: it has no {spec.MANIFEST_KEY}",
-                kind="not-a-store",
-                hint="make one with: bams3 convert IN.bam OUT.bams3 (a conversion that was killed goes on)",
-            ) from err
+            raise _no_store(store.name) from err
         try:
             self.manifest: Manifest = manifest.parse(self.manifest_bytes)
         except (CorruptDataError, InputError) as err:
@@ -101,13 +97,32 @@ class StoreReader:
     def _index_range(self, where: Range) -> bytes:
         return self._range(self.manifest.index_key, where)
 
+    def _index_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
+        """Ranges of the index that lie one behind the other, with one request."""
+        if not ranges:
+            return []
+        key, start, end = self.manifest.index_key, ranges[0].offset, ranges[0].offset
+        for where in ranges:
+            if where.offset != end:
+                raise CorruptDataError(f"{self.store.name}: index ranges out of order", kind="bad-manifest")
+            end += where.size_bytes
+        data = memoryview(self._read(key, start, end - start))
+        return [
+            self._checked(key, where, data[where.offset - start :][: where.size_bytes]) for where in ranges
+        ]
+
     def _range(self, key: str, where: Range) -> bytes:
-        if where.size_bytes > spec.MAX_INDEX_RANGE_BYTES:
+        return self._checked(key, where, memoryview(self._read(key, where.offset, where.size_bytes)))
+
+    def _read(self, key: str, offset: int, size_bytes: int) -> bytes:
+        if size_bytes > spec.MAX_INDEX_RANGE_BYTES:
             raise CorruptDataError(f"{self.store.name}/{key}: a range is too large", kind="bad-manifest")
-        data = object_range(self.store, key, where.offset, where.size_bytes)
+        return object_range(self.store, key, offset, size_bytes)
+
+    def _checked(self, key: str, where: Range, data: memoryview) -> bytes:
         if len(data) != where.size_bytes or crc32(data) != where.crc32:
             raise bad_checksum(self.store, key, where.offset, where.offset + where.size_bytes)
-        return data
+        return bytes(data)
 
     # -- chunks and row groups --
 
@@ -130,15 +145,7 @@ class StoreReader:
             return self._sections[section]
 
     def _load_section(self, section: SectionRanges) -> list[StoredChunk]:
-        first, second = section.chunks, section.directories
-        if second.offset != first.offset + first.size_bytes:
-            raise CorruptDataError(f"{self.store.name}: index ranges out of order", kind="bad-manifest")
-        key, size = self.manifest.index_key, first.size_bytes + second.size_bytes
-        data = object_range(self.store, key, first.offset, size)
-        parts = data[: first.size_bytes], data[first.size_bytes :]
-        for where, part in zip((first, second), parts, strict=True):
-            if len(part) != where.size_bytes or crc32(part) != where.crc32:
-                raise bad_checksum(self.store, key, where.offset, where.offset + where.size_bytes)
+        parts = self._index_ranges([section.chunks, section.directories])
         rows = index.parse_chunks(parts[0])
         out = []
         for row, directory in zip(rows, index.parse_directories(parts[1], rows), strict=True):
@@ -163,9 +170,10 @@ class StoreReader:
         section = self.section_of(contig)
         return [] if section is None else self.chunks(section)
 
-    def depth_frame(self, section: SectionRanges, number: int) -> Array:
-        """Aligned bases in each 100 bp of one frame of a section (uint64)."""
-        return index.parse_depth(self._index_range(section.depth[number]))
+    def depth_frames(self, section: SectionRanges, numbers: Sequence[int]) -> list[Array]:
+        """Aligned bases in each 100 bp of some frames of a section (uint64), with one request."""
+        ranges = [section.depth[number] for number in numbers]
+        return [index.parse_depth(data) for data in self._index_ranges(ranges)]
 
     # -- questions --
 
@@ -317,6 +325,17 @@ def _joined(tasks: Iterable[tuple[ChunkReader, int, Array | None]], workers: int
     finally:
         # Not waited for: who drops this iterator half-way may do so from a thread of the pool.
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _no_store(name: str) -> InputError:
+    if Path(name).is_file():
+        reason, hint = "is a file, not a store", f"make one of it: bams3 convert {name} OUT.bams3"
+    elif Path(name).is_dir():
+        reason = f"is not a store: it has no {spec.MANIFEST_KEY}"
+        hint = "make one with: bams3 convert IN.bam OUT.bams3 (a conversion that was killed goes on)"
+    else:
+        reason, hint = "is not there", "give the folder that bams3 convert made"
+    return InputError(f"{name} {reason}", kind="not-a-store", hint=hint)
 
 
 def open_store(path: str) -> StoreReader:

@@ -201,6 +201,7 @@ def write_alignments(
     level: int | None = None,
     with_header: bool = True,
     on_warning: htslib.Warn | None = None,
+    name: str | None = None,
 ) -> None:
     """Records as SAM, BAM or CRAM, in the order in which they come.
 
@@ -220,6 +221,8 @@ def write_alignments(
         Whether SAM starts with the header, as ``samtools view -h``. BAM and CRAM always do.
     on_warning
         Called with each line that htslib said.
+    name
+        What messages call the output.
 
     Raises
     ------
@@ -235,7 +238,7 @@ def write_alignments(
     of that BAM. Holds 1 MB a thread beside the run in hand.
     """
     with contextlib.ExitStack() as stack:
-        name = str(out if isinstance(out, Path) else getattr(out, "name", "the output"))
+        name = name or str(out if isinstance(out, Path) else getattr(out, "name", "the output"))
         stack.enter_context(htslib.write_errors(name))
         file = stack.enter_context(out.open("wb")) if isinstance(out, Path) else out
         if fmt == "bam":
@@ -347,10 +350,13 @@ def write_alignments_file(
             threads=threads,
             level=level,
             on_warning=on_warning,
+            name=str(path),
         )
         if suffix:
             _build_index(partial, partial_index, threads, str(path))
         with htslib.write_errors(str(path)):
+            for old in (".bai", ".csi", ".crai"):  # of the file that was there
+                path.with_name(path.name + old).unlink(missing_ok=True)
             partial.replace(path)
             if suffix:
                 partial_index.replace(path.with_name(path.name + suffix))

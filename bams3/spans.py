@@ -18,6 +18,16 @@ from .regions import Region
 _UNMAPPED = 0x4
 
 
+def record_bounds(columns: Columns) -> tuple[Array, Array]:
+    """Position and end of every record (R,) int64; one that covers no reference base is one base long."""
+    assert columns.pos is not None
+    assert columns.flag is not None
+    assert columns.ref_len is not None
+    pos = columns.pos.astype(np.int64)
+    length = np.where(columns.flag & _UNMAPPED, 0, columns.ref_len.astype(np.int64))
+    return pos, pos + np.maximum(length, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Spans:
     """Spans of a contig (-1: the unplaced reads, whatever the bounds); int64 arrays, in any order."""
@@ -54,15 +64,6 @@ class Spans:
         here: Array = columns.contig == self.contig
         return here
 
-    def _bounds(self, columns: Columns, among: Array) -> tuple[Array, Array]:
-        """Position and end of the records that ``among`` marks."""
-        assert columns.pos is not None
-        assert columns.flag is not None
-        assert columns.ref_len is not None
-        pos = columns.pos[among].astype(np.int64)
-        length = np.where(columns.flag[among] & _UNMAPPED, 0, columns.ref_len[among].astype(np.int64))
-        return pos, pos + np.maximum(length, 1)
-
     def counts(self, columns: Columns, mask: Array | None) -> Array:
         """Records in each span, of those that ``mask`` marks (None: all); int64.
 
@@ -76,7 +77,7 @@ class Spans:
             among = among & mask.astype(bool)
         if self.contig < 0:
             return np.full(self.start.size, int(np.count_nonzero(among)))
-        pos, stop = self._bounds(columns, among)
+        pos, stop = (bound[among] for bound in record_bounds(columns))
         before = np.searchsorted(np.sort(pos), self.end, "left")
         counts: Array = before - np.searchsorted(np.sort(stop), self.start, "right")
         return counts
@@ -86,7 +87,7 @@ class Spans:
         here = self._here(columns)
         if self.contig < 0:
             return here.view(np.uint8)
-        pos, stop = self._bounds(columns, np.ones(columns.n, bool))
+        pos, stop = record_bounds(columns)
         first = np.searchsorted(self.end, pos, "right")  # the first span that ends behind the record's start
         start = np.append(self.start, np.iinfo(np.int64).max)[first]
         return (here & (start < stop)).view(np.uint8)

@@ -201,7 +201,7 @@ def _check_depth(reader: StoreReader, section: SectionRanges, summaries: list[Ch
     wrong += [
         number
         for number in set(frames) & set(section.depth)
-        if not np.array_equal(frames[number], reader.depth_frame(section, number))
+        if not np.array_equal(frames[number], reader.depth_frames(section, [number])[0])
     ]
     return [
         f"{reader.manifest.index_key}: depth frame {n} of contig {section.first_contig}"

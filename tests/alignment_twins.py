@@ -276,7 +276,18 @@ def mismatches_of(m, i):
     return out
 
 
-def md_texts(p, m, reference, wanted, limit_bytes):
+def md_lengths(p, m, reference, wanted):
+    return u32([len(text) for text in md_list(p, m, reference, wanted)])
+
+
+def md_texts(p, m, reference, wanted, lengths):
+    texts = md_list(p, m, reference, wanted)
+    if sum(map(len, texts)) > int(lengths.sum()):
+        raise KernelError(BAD_COLUMN)
+    return strings(texts)
+
+
+def md_list(p, m, reference, wanted):
     texts = []
     for i, steps in enumerate(walk(p)):
         text, count, aligned, wrong = "", 0, 0, mismatches_of(m, i)
@@ -290,9 +301,7 @@ def md_texts(p, m, reference, wanted, limit_bytes):
                 gone = "" if at is None else "".join(CODES[code] for code in reference[at : at + n])
                 text, count = text + f"{count}^{gone}", 0
         texts += [f"{text}{count}".encode() if p.aligned[i] else b""] if wanted[i] else []
-    if sum(map(len, texts)) > limit_bytes:
-        raise KernelError(BAD_COLUMN)
-    return strings(texts)
+    return texts
 
 
 def alignment_counts(p, m):

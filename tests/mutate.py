@@ -270,7 +270,7 @@ def mutate_sealed(bam: bytes, rng: random.Random) -> None:
         lambda reader: [reader.count(Region(name, 100, 20_000)) for name in reader.contigs.names[:2]],
         lambda reader: b"".join(reader.records([Region(reader.contigs.names[0], 100, 20_000_000)])),
         lambda reader: reader.count(None, FILTERS),
-        lambda reader: [reader.depth_frame(s, number) for s in reader.sections() for number in s.depth],
+        lambda reader: [reader.depth_frames(s, sorted(s.depth)) for s in reader.sections()],
         lambda reader: write_alignments(reader.records(), reader.header, io.BytesIO(), "bam"),
     ]
     if rng.random() < 0.05:  # a process of htslib each

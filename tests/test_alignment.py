@@ -30,6 +30,12 @@ def all_of(k, columns, md_of, mds):
     return p, reference, k.differ(p, columns.bases, reference)
 
 
+def all_mds(k, p, m, reference):
+    """MD of every record."""
+    wanted = np.ones(p.aligned.size, np.uint8)
+    return k.md_texts(p, m, reference, wanted, k.md_lengths(p, m, reference, wanted))
+
+
 NO_MDS = strings([])
 
 
@@ -66,18 +72,22 @@ class TestBoth:
         assert bytes(k.restore(p, blank, reference, loose)) == bytes(columns.bases)
         assert same(blank, m)
         wanted = u8(data.draw(st.lists(st.integers(0, 1), min_size=columns.n, max_size=columns.n)))
-        texts = k.md_texts(p, m, reference, wanted, 100_000)
-        assert same(texts, twins.md_texts(p, m, reference, wanted, 100_000))
+        lengths = k.md_lengths(p, m, reference, wanted)
+        assert same(lengths, twins.md_lengths(p, m, reference, wanted))
+        texts = k.md_texts(p, m, reference, wanted, lengths)
+        assert same(texts, twins.md_texts(p, m, reference, wanted, lengths))
         assert same(k.alignment_counts(p, m), twins.alignment_counts(p, m))
         if texts.data.size:
-            assert code_of(k.md_texts, p, m, reference, wanted, texts.data.size - 1) == BAD_COLUMN
+            fewer = lengths.copy()
+            fewer[lengths.argmax()] -= 1
+            assert code_of(k.md_texts, p, m, reference, wanted, fewer) == BAD_COLUMN
 
     @given(group=groups(honest=True))
     def test_md_tags_of_honest_reads_follow_from_their_bases(self, k, group):
         columns, md_of, mds = group
         p, reference, found = all_of(k, columns, md_of, mds)
         if found is not None:
-            texts = cut(k.md_texts(p, found[1], reference, np.ones(columns.n, np.uint8), 1 << 20))
+            texts = cut(all_mds(k, p, found[1], reference))
             told = [re.sub(rb"\^[ACGT]{1001,}", b"^", md) for md in cut(mds)]  # longer than blocks hold
             assert texts == [md if aligned else b"" for md, aligned in zip(told, p.aligned, strict=True)]
 
@@ -367,7 +377,7 @@ def test_reference_md_and_nm_of_real_reads_are_those_of_samtools_calmd(calmd_rea
     p, reference, found = all_of(kernels, columns, md_of, mds)
     spans = {at for read in reads for at in range(read.reference_start, read.reference_end)}
     assert "".join(CODES[code] for code in reference) == "".join(genome[at] for at in sorted(spans)).upper()
-    texts = kernels.md_texts(p, found[1], reference, np.ones(len(reads), np.uint8), 1 << 20)
+    texts = all_mds(kernels, p, found[1], reference)
     counts = kernels.alignment_counts(p, found[1])
     assert cut(texts) == cut(mds)
     assert (counts[1] + counts[2] + counts[4]).tolist() == [read.get_tag("NM") for read in reads]
@@ -381,7 +391,7 @@ def test_md_tags_of_real_reads_with_introns_follow_from_their_bases(shared_data)
         reads = [next(real) for _ in range(3000)]
     columns, md_of, mds = columns_of_reads(reads)
     p, reference, found = all_of(kernels, columns, md_of, mds)
-    texts = kernels.md_texts(p, found[1], reference, np.ones(len(reads), np.uint8), 1 << 20)
+    texts = all_mds(kernels, p, found[1], reference)
     assert cut(texts) == cut(mds)
     assert sum("N" in read.cigarstring for read in reads) > 100
     pairs = zip(kernels.alignment_counts(p, found[1]).T.tolist(), reads, strict=True)

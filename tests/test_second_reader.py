@@ -30,7 +30,7 @@ def first_records(source, folder):
 
 def same_in_both_readers(path, expected, folder, *options):
     store = folder / "few.bams3"
-    assert run("convert", "-q", path, store, *options).code == 0
+    assert run("convert", "--quiet", path, store, *options).code == 0
     found = b"".join(records(store))
     assert found == with_bins(expected)
     assert found == b"".join(bams3.open(str(store)).records())
@@ -94,7 +94,7 @@ def test_both_readers_read_every_compression(tmp_path, compression):
 def test_the_second_reader_refuses_a_flipped_bit(tmp_path):
     path, store = tmp_path / "few.bam", tmp_path / "few.bams3"
     path.write_bytes(bam(PAIRS))
-    assert run("convert", "-q", path, store).code == 0
+    assert run("convert", "--quiet", path, store).code == 0
     [chunk] = store.rglob("*.chunk")
     data = bytearray(chunk.read_bytes())
     data[-1] ^= 1

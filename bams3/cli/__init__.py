@@ -17,7 +17,10 @@ from ..errors import Bams3Error
 if TYPE_CHECKING:
     import click
 
-COMMANDS = ("convert", "query", "export", "verify", "check-sheet", "tabulate")
+COMMANDS = ("convert", "query", "coverage", "export", "verify", "check-sheet", "tabulate")
+
+#: Packages that a command may do without, and the extra of bams3 that brings them.
+OPTIONAL = {"matplotlib": "plots", "pyarrow": "arrow"}
 
 
 def main() -> NoReturn:
@@ -46,6 +49,9 @@ def _run(arguments: list[str]) -> int:
         sys.stdout.flush()
     except click.exceptions.Exit as done:
         return done.exit_code
+    except click.exceptions.NoArgsIsHelpError as err:
+        print(err.format_message(), file=sys.stderr)
+        return 2
     except click.ClickException as err:
         where = f"bams3 {err.ctx.info_name}" if isinstance(err, click.UsageError) and err.ctx else "bams3"
         where = where.replace("bams3 bams3", "bams3")
@@ -59,6 +65,11 @@ def _run(arguments: list[str]) -> int:
         return _tell("out of memory", "out-of-memory", "use fewer --workers", 4)
     except Bams3Error as err:
         return _tell(str(err), err.kind, err.hint, err.exit_code)
+    except ModuleNotFoundError as err:
+        extra = OPTIONAL.get((err.name or "").split(".")[0])
+        if extra is None:
+            raise
+        return _tell(f"this needs {err.name}", "missing-package", f"pip install 'bams3[{extra}]'", 2)
     except OSError as err:
         _forget_stdout()
         kind = "disk-full" if err.errno in (errno.ENOSPC, errno.EDQUOT) else "input-output"
@@ -80,6 +91,11 @@ def _tell(message: str, kind: str, hint: str, exit_code: int) -> int:
     if hint:
         print(f"hint: {hint}", file=sys.stderr)
     return exit_code
+
+
+def counted(n: int, noun: str) -> str:
+    """``1 problem``, ``1,234 problems``."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def warn(message: str) -> None:

@@ -8,6 +8,7 @@ import click
 
 from ..regions import BedRow, read_bed
 from ..tables import SHEET_COLUMNS, Sample, read_samples
+from . import counted
 
 
 @click.command(short_help="Check the samples sheet of a cohort.", no_args_is_help=True)
@@ -61,8 +62,9 @@ def _format_tsv(sheet: Sequence[Sample]) -> str:
 
 def _summary(sheet: Sequence[Sample], rows: Sequence[BedRow] | None) -> str:
     to_convert = sum(sample.alignment is not None for sample in sheet)
-    text = f"{len(sheet)} samples: {to_convert} to convert, {len(sheet) - to_convert} stores"
+    stores = counted(len(sheet) - to_convert, "store")
+    text = f"{counted(len(sheet), 'sample')}: {to_convert} to convert, {stores}"
     if rows is None:
         return text
     size_bp = sum(row.end_bp - row.start_bp for row in rows)
-    return f"{text}; {len(rows):,} regions, {size_bp:,} bp"
+    return f"{text}; {counted(len(rows), 'region')}, {size_bp:,} bp"

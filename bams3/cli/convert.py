@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import resource
 import sys
 import time
@@ -25,15 +24,20 @@ from ..query import store_at
 from ..regions import parse_bp, parse_bytes
 from ..store import Store
 from . import warn
+from .options import quiet as quiet_option
+from .options import threads as threads_option
 
 
 @click.command(short_help="Alignments to a store.", no_args_is_help=True)
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="OUT.bams3")
-@click.option("--reference", type=click.Path(path_type=Path), metavar="FASTA", help="Reference of a CRAM.")
 @click.option(
-    "--workers", "--threads", "-@", default="auto", metavar="auto|N", help="Threads (auto: one a core)."
+    "--reference",
+    type=click.Path(path_type=Path),
+    metavar="FASTA",
+    help="Reference of a CRAM; its .fai index is made beside it where there is none.",
 )
+@threads_option
 @click.option("--chunk-size", default="1M", metavar="256K..8M", help="Bases of a contig in one chunk (1M).")
 @click.option(
     "--chunk-records",
@@ -49,18 +53,24 @@ from . import warn
     show_default=True,
     help="auto: columns predicted from each other; zstd, none: plain columns.",
 )
-@click.option("--level", default=1, show_default=True, type=click.IntRange(1, 19), help="Level of zstd.")
+@click.option(
+    "--level",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 19),
+    help="Level of zstd; most of what auto stores is not zstd's.",
+)
 @click.option(
     "--max-memory", metavar="SIZE", help="Memory not to pass, such as 800M; fewer threads if need be."
 )
 @click.option("--force", is_flag=True, help="Replace a store that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Write what was done, with seconds by stage, as JSON.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@quiet_option
 def command(
     source: str,
     output: str,
     reference: Path | None,
-    workers: str,
+    threads: int,
     chunk_size: str,
     chunk_records: int,
     compression: str,
@@ -84,14 +94,15 @@ def command(
     started_s = time.perf_counter()
     kernels.keep_freed_memory()
     span_bp = _chunk_span(chunk_size)
-    n_threads = _threads(workers)
     store = store_at(output)
     replaces = _manifest_to_replace(store, force)
     with (
-        _open(source, reference, n_threads) as (opened, size_bytes),
-        Progress(size_bytes, "bytes", "convert", enabled=not quiet) as progress,
+        _open(source, reference, threads) as (opened, size_bytes),
+        Progress(
+            None if opened.through_htslib else size_bytes, "bytes", "convert", enabled=not quiet
+        ) as progress,
     ):
-        fitting = _threads_within(max_memory, n_threads, opened.through_htslib)
+        fitting = _threads_within(max_memory, threads, opened.through_htslib)
         report = convert(
             opened,
             store,
@@ -101,7 +112,11 @@ def command(
             on_progress=progress.advance,
             on_warning=warn,
         )
-    _summary(report, time.perf_counter() - started_s, as_json)
+    size_in = report.bytes_in if size_bytes is None else size_bytes
+    if as_json:
+        click.echo(json.dumps(_as_json(report, size_in, time.perf_counter() - started_s), indent=1))
+    elif not quiet:
+        click.echo(_summary(report, size_in, time.perf_counter() - started_s), err=True)
 
 
 def _chunk_span(text: str) -> int:
@@ -109,15 +124,6 @@ def _chunk_span(text: str) -> int:
     if not spec.MIN_CHUNK_SPAN_BP <= span_bp <= spec.MAX_CHUNK_SPAN_BP:
         raise InputError(f"--chunk-size {text}: 256K to 8M", kind="bad-chunk-size")
     return span_bp
-
-
-def _threads(text: str) -> int:
-    """Threads asked for; ``auto`` is one for each core that this process may use."""
-    if text == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not (text.isdecimal() and 1 <= int(text) <= 1024):
-        raise InputError(f"--workers {text}: auto, or a number from 1 to 1024", kind="bad-workers")
-    return int(text)
 
 
 def _threads_within(max_memory: str | None, threads: int, through_htslib: bool) -> int:
@@ -155,7 +161,7 @@ def _manifest_to_replace(store: Store, force: bool) -> bytes | None:
 
 @contextlib.contextmanager
 def _open(name: str, reference: Path | None, threads: int) -> Iterator[tuple[Source, int | None]]:
-    """The input as BGZF blocks, and its size: a BAM as it is, all else through htslib."""
+    """The input as BGZF blocks, and its size if known: a BAM as it is, all else through htslib."""
     from ..sam import detect, open_as_bam, sniff
 
     path, label = Path(name), "stdin" if name == "-" else name
@@ -178,7 +184,7 @@ def _open(name: str, reference: Path | None, threads: int) -> Iterator[tuple[Sou
             bam = stack.enter_context(
                 open_as_bam(given, reference=reference, threads=threads, on_warning=warn)
             )
-            yield Source(label, bam, identity, seekable=False, through_htslib=True), None
+            yield Source(label, bam, identity, seekable=False, through_htslib=True), size_bytes
 
 
 def _provenance(source: str) -> dict[str, Any]:
@@ -190,29 +196,30 @@ def _provenance(source: str) -> dict[str, Any]:
     }
 
 
-def _summary(report: ConvertReport, elapsed_s: float, as_json: bool) -> None:
+def _peak_bytes() -> int:
     usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    peak_bytes = sum(usage) * (1 if sys.platform == "darwin" else 1024)
-    rate = report.records / elapsed_s if elapsed_s else 0.0
-    if as_json:
-        value = {
-            "records": report.records,
-            "elapsed_s": round(elapsed_s, 3),
-            "records_per_s": round(rate),
-            "bytes_in": report.bytes_in,
-            "bytes_out": report.bytes_out,
-            "peak_memory_bytes": peak_bytes,
-            "chunks": report.chunks,
-            "spans_encoded": report.spans_encoded,
-            "spans_resumed": report.spans_resumed,
-            "stages": report.stages,
-        }
-        click.echo(json.dumps(value, indent=1))
-        return
+    return sum(usage) * (1 if sys.platform == "darwin" else 1024)
+
+
+def _as_json(report: ConvertReport, bytes_in: int, elapsed_s: float) -> dict[str, Any]:
+    return {
+        "records": report.records,
+        "elapsed_s": round(elapsed_s, 3),
+        "records_per_s": round(report.records / elapsed_s),
+        "bytes_in": bytes_in,
+        "bytes_out": report.bytes_out,
+        "peak_memory_bytes": _peak_bytes(),
+        "chunks": report.chunks,
+        "spans_encoded": report.spans_encoded,
+        "spans_resumed": report.spans_resumed,
+        "stages": report.stages,
+    }
+
+
+def _summary(report: ConvertReport, bytes_in: int, elapsed_s: float) -> str:
     resumed = f", {report.spans_resumed} spans were done before" if report.spans_resumed else ""
-    click.echo(
-        f"{report.records:,} reads in {elapsed_s:.1f} s ({rate:,.0f} reads/s), "
-        f"{report.bytes_in / 1e6:,.1f} MB in, {report.bytes_out / 1e6:,.1f} MB out, "
-        f"peak memory {peak_bytes / 1e6:,.0f} MB{resumed}",
-        err=True,
+    return (
+        f"{report.records:,} reads in {elapsed_s:.1f} s ({report.records / elapsed_s:,.0f} reads/s), "
+        f"{bytes_in / 1e6:,.1f} MB in, {report.bytes_out / 1e6:,.1f} MB out, "
+        f"peak memory {_peak_bytes() / 1e6:,.0f} MB{resumed}"
     )

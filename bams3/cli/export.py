@@ -12,17 +12,24 @@ from .. import kernels
 from ..progress import Progress
 from ..query import open_store
 from . import warn
+from .options import quiet as quiet_option
+from .options import threads as threads_option
 
 
 @click.command(short_help="A store to BAM, CRAM or SAM.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
 @click.argument("output", metavar="OUT.bam|cram|sam")
-@click.option("--reference", type=click.Path(path_type=Path), metavar="FASTA", help="Reference of a CRAM.")
+@click.option(
+    "--reference",
+    type=click.Path(path_type=Path),
+    metavar="FASTA",
+    help="Reference of a CRAM; its .fai index is made beside it where there is none.",
+)
 @click.option("--level", type=click.IntRange(0, 9), help="Compression level (BAM: 3; CRAM: htslib's).")
 @click.option("--no-index", is_flag=True, help="No .bai, .csi or .crai beside the output.")
-@click.option("--threads", "-@", default=2, show_default=True, type=click.IntRange(1, 1024))
+@threads_option
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@quiet_option
 def command(
     store: str,
     output: str,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +10,12 @@ import click
 
 from .. import kernels
 from ..errors import InputError
-from ..filters import Filters, parse_flags, parse_subsample
+from ..filters import Filters, parse_subsample
 from ..query import StoreReader, open_store
-from ..regions import MAX_BP, UNPLACED, BedRow, Region, merge_intervals, parse_region, read_bed
+from ..regions import MAX_BP, UNPLACED, BedRow, Region, merge_intervals, parse_region
 from . import warn
+from .options import all_bits, bed_rows
+from .options import threads as threads_option
 
 
 @click.command(short_help="Records and counts of regions.", no_args_is_help=True)
@@ -23,20 +23,26 @@ from . import warn
 @click.argument("regions", metavar="[REGION...]", nargs=-1)
 @click.option("--count", "-c", is_flag=True, help="Write how many records there are, nothing else.")
 @click.option(
-    "--tsv", is_flag=True, help="Write a row a region: contig, start, end (as in BED), name, count."
+    "--tsv",
+    is_flag=True,
+    help="Write a row a region, counted by itself: contig, start, end (as in BED), name, count.",
 )
 @click.option(
     "--regions-file",
     "-L",
     type=click.Path(path_type=Path),
     metavar="BED",
-    help="Regions from a BED file; each record comes once, as in samtools view -M -L.",
+    help="Regions from a BED file. Each record comes, and is counted by -c, once, as in samtools view -M -L.",
 )
 @click.option("--with-header", "-h", is_flag=True, help="Begin SAM with the header.")
 @click.option("--bam", "-b", "as_bam", is_flag=True, help="Write BAM.")
 @click.option("--uncompressed", "-u", is_flag=True, help="Write uncompressed BAM.")
 @click.option(
-    "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="x.bam or x.sam, with header."
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="x.bam, x.sam or x.cram (without a reference), with header.",
 )
 @click.option(
     "--require-flags", "-f", multiple=True, metavar="FLAG", help="Only records with all of these bits."
@@ -55,7 +61,7 @@ from . import warn
     "--read-group", "-r", multiple=True, metavar="ID", help="Only records of this read group, or of none."
 )
 @click.option("--subsample", "-s", metavar="SEED.FRACTION", help="Keep this fraction of the templates.")
-@click.option("--threads", "-@", default=1, show_default=True, type=click.IntRange(1, 1024))
+@threads_option
 def command(
     store: str,
     regions: tuple[str, ...],
@@ -90,19 +96,19 @@ def command(
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     if regions and regions_file:
         raise InputError("regions and --regions-file exclude each other", kind="usage")
-    _check_output(output, count or tsv, as_bam or uncompressed)
+    _check_output(output, count or tsv, as_bam or uncompressed, with_header)
     kernels.keep_freed_memory()
     filters = Filters(
-        _all_bits(require_flags),
-        _all_bits(exclude_flags),
-        _all_bits(include_flags),
-        _all_bits(exclude_all_flags),
+        all_bits(require_flags),
+        all_bits(exclude_flags),
+        all_bits(include_flags),
+        all_bits(exclude_all_flags),
         min_mapq,
         read_group,
         parse_subsample(subsample) if subsample is not None else None,
     )
     reader = open_store(store)
-    rows = read_bed(regions_file) if regions_file else None
+    rows = bed_rows(regions_file, reader) if regions_file else None
     wanted = [parse_region(text, reader.contigs) for text in regions]
     if tsv:
         _write_table(reader, rows if rows is not None else _as_rows(wanted, regions), filters)
@@ -115,17 +121,15 @@ def command(
         )
 
 
-def _check_output(output: Path | None, counts: bool, as_bam: bool) -> None:
+def _check_output(output: Path | None, counts: bool, as_bam: bool, with_header: bool) -> None:
+    if counts and (as_bam or with_header):
+        raise InputError("--count and --tsv write numbers, -b, -u and -h records", kind="usage")
     if output is None or str(output) == "-":
         return
     if counts:
         raise InputError("--count and --tsv write to stdout", kind="usage", hint="use > FILE")
     if as_bam and output.suffix.lower() != ".bam":
         raise InputError(f"{output}: -b and -u write BAM", kind="usage", hint="give it a name with .bam")
-
-
-def _all_bits(texts: tuple[str, ...]) -> int:
-    return functools.reduce(operator.or_, map(parse_flags, texts), 0)
 
 
 def _as_rows(regions: list[Region], texts: tuple[str, ...]) -> list[BedRow]:

@@ -26,10 +26,10 @@ def command(counts: Sequence[Path], table: Path | None, plot: Path | None) -> No
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     if table is None and plot is None:
         raise click.UsageError("nothing to write: give --table, --plot or both")
+    if plot is not None:
+        from ..plots import write_heat_map  # before anything is written: matplotlib may be missing
     joined = join_counts(counts)
     if table is not None:
         write_counts(joined, table)
     if plot is not None:
-        from ..plots import write_heat_map
-
         write_heat_map(joined, plot)

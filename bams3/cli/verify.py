@@ -11,13 +11,16 @@ from ..errors import CorruptDataError
 from ..progress import Progress
 from ..query import open_store
 from ..verify import verify
+from . import counted
+from .options import quiet as quiet_option
+from .options import threads as threads_option
 
 
 @click.command(short_help="Check every byte of a store.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
-@click.option("--threads", "-@", default=2, show_default=True, type=click.IntRange(1, 1024))
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Write what was found as JSON.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@quiet_option
 def command(store: str, threads: int, as_json: bool, quiet: bool) -> None:
     """Check every checksum and count of STORE, and its index against its chunks.
 
@@ -39,8 +42,10 @@ def command(store: str, threads: int, as_json: bool, quiet: bool) -> None:
             click.echo(problem)
     if result.problems:
         raise CorruptDataError(
-            f"{store}: {len(result.problems)} problems",
+            f"{store}: {counted(len(result.problems), 'problem')}",
             kind="damaged",
             hint="convert the alignments again with --force",
         )
-    click.echo(f"{store}: {result.records:,} records in {result.chunks:,} chunks are as written", err=True)
+    if not quiet:
+        held = f"{counted(result.records, 'record')} in {counted(result.chunks, 'chunk')}"
+        click.echo(f"{store}: {held}, all as written", err=True)

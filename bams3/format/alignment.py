@@ -10,7 +10,7 @@ from .. import kernels
 from ..columns import Array, Columns, Strings
 from ..kernels import Mismatches, Placement
 from .codecs import expect, from_planes, to_planes, unzigzag, zigzag
-from .frames import Dense, Stream, corrupt
+from .frames import Dense, Stream, corrupt, stream_bytes
 from .predict import (
     derived,
     limit_bytes,
@@ -62,6 +62,8 @@ def align(columns: Columns) -> None:
     reference = kernels.infer_reference(p, columns.bases, md_of, texts)
     if not compare(columns, reference):
         return
+    if sum(map(stream_bytes, AlignedBases().encode(columns.bases, 1, columns))) > limit_bytes(columns):
+        return  # so many loose bases are none of A, C, G, T that readers would take them for damage
     # An MD tag says again what a mismatch is: without the reference it would be stored.
     mismatch_bits = 0 if texts.lengths.size else _MISMATCH_BITS * mismatches(columns).gap.size
     if 2 * p.covered + mismatch_bits <= 2 * (n_bases - p.n_loose):
@@ -75,7 +77,7 @@ def compare(columns: Columns, reference: Array) -> bool:
     if found is None:
         return False
     counts, columns.derived["mismatches"], loose = found
-    columns.derived["bases"] = counts, loose
+    columns.derived["bases"] = counts, *kernels.pack_codes(loose)
     return True
 
 
@@ -100,8 +102,7 @@ class AlignedBases:
 
     def encode(self, value: Array, width: int, columns: Columns) -> list[Stream]:
         p, m = placement(columns), mismatches(columns)
-        counts, loose = columns.derived["bases"]
-        packed, gaps, codes = kernels.pack_codes(loose)
+        counts, packed, gaps, codes = columns.derived["bases"]
         return [
             *to_planes(counts[p.aligned != 0], 4),
             *(*to_planes(m.gap, 4), m.symbol),
@@ -132,22 +133,34 @@ class MdTexts:
 
     def encode(self, value: Strings, width: int, columns: Columns) -> list[Array]:
         records = records_of(columns, "MD:Z", value.lengths.size)
-        texts = self._texts(columns, records, 1 << 62)
-        return predicted_texts(value, texts, np.arange(records.size), columns)
+        lengths = self._lengths(columns, records)
+        likely = np.flatnonzero(lengths == value.lengths)
+        texts = self._texts(columns, records[likely], lengths[likely])
+        return predicted_texts(value, np.arange(records.size), likely, texts, columns)
 
     def decode(self, streams: list[Array], width: int, columns: Columns) -> Strings:
         records = tag_records(columns, "MD:Z")
         if records is None:
             raise corrupt("a predicted tag stands twice in a record")
         hit = marked(streams, np.arange(records.size))
-        texts = self._texts(columns, records[hit], limit_bytes(columns))
+        lengths = self._lengths(columns, records[hit])
+        if int(lengths.sum(dtype=np.uint64)) > limit_bytes(columns):
+            raise corrupt("there is more text than the records can hold")
+        texts = self._texts(columns, records[hit], lengths)
         return texts_of(streams, hit, texts, records.size, columns)
 
-    def _texts(self, columns: Columns, records: Array, limit: int) -> Strings:
+    def _lengths(self, columns: Columns, records: Array) -> Array:
+        return kernels.md_lengths(*self._of(columns, records))
+
+    def _texts(self, columns: Columns, records: Array, lengths: Array) -> Strings:
+        return kernels.md_texts(*self._of(columns, records), lengths)
+
+    @staticmethod
+    def _of(columns: Columns, records: Array) -> tuple[Placement, Mismatches, Array, Array]:
         wanted = np.zeros(columns.n, np.uint8)
         wanted[records] = 1
         assert columns.reference is not None
-        return kernels.md_texts(placement(columns), mismatches(columns), columns.reference, wanted, limit)
+        return placement(columns), mismatches(columns), columns.reference, wanted
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from ..columns import Array, as_bytes
 from ..errors import CorruptDataError
 
 RAW, ZSTD, CONSTANT, RANS = 0, 1, 2, 3
-_MAX_FRAMES = 128
+#: Streams of a column, at most.
+MAX_FRAMES = 128
 #: Shorter streams gain nothing from compression.
 _MIN_BYTES = 17
 #: What zstd makes as small as this is not tried with rANS, the tables of which take a good part of it.
@@ -80,6 +81,11 @@ def _read_varint(data: memoryview, at: int) -> tuple[int, int]:
     raise corrupt("a frame's length is cut short")
 
 
+def stream_bytes(stream: Stream) -> int:
+    """Bytes of a stream before compression."""
+    return as_bytes(stream.data if isinstance(stream, Dense) else stream).size
+
+
 def pack_frame(stream: Stream, compression: Compression) -> bytes:
     """One stream as a frame: constant, compressed, or raw if that is not larger."""
     dense = isinstance(stream, Dense)
@@ -119,7 +125,7 @@ def unpack_frames(blob: bytes | memoryview, limit_bytes: int) -> list[Array]:
         method = data[at]
         n, at = _read_varint(data, at + 1)
         limit_bytes -= n
-        if limit_bytes < 0 or len(out) == _MAX_FRAMES:
+        if limit_bytes < 0 or len(out) == MAX_FRAMES:
             raise corrupt(f"a frame of {n} bytes is more than its column can hold")
         if method == ZSTD:
             packed, at = _read_varint(data, at)

@@ -282,8 +282,10 @@ class MateCigars:
         mate = mates(columns)[records]
         has = np.flatnonzero(mate >= 0)
         assert columns.cigar is not None
-        texts = kernels.cigar_texts(columns.cigar, mate[has], 1 << 62)
-        return predicted_texts(value, texts, has, columns)
+        lengths = kernels.cigar_text_lengths(columns.cigar)[mate[has]]
+        likely = np.flatnonzero(lengths == value.lengths[has])
+        texts = kernels.cigar_texts(columns.cigar, mate[has[likely]], value.data.size)
+        return predicted_texts(value, has, likely, texts, columns)
 
     def decode(self, streams: list[Array], width: int, columns: Columns) -> Strings:
         records = tag_records(columns, "MC:Z")
@@ -296,9 +298,16 @@ class MateCigars:
         return texts_of(streams, hit, texts, records.size, columns)
 
 
-def predicted_texts(value: Strings, texts: Strings, has: Array, columns: Columns) -> list[Array]:
-    """Streams of texts, of which those at ``has`` are predicted by ``texts``: marks, and the rest."""
-    same = kernels.equal_strings(value, has, texts, np.arange(has.size))
+def predicted_texts(
+    value: Strings, has: Array, likely: Array, texts: Strings, columns: Columns
+) -> list[Array]:
+    """Streams of texts, of which those numbered ``has`` are predicted: marks, and the rest.
+
+    Only the predictions ``texts`` of ``has[likely]``, which have the right length, were made: what a
+    record says of itself may be far shorter than what is predicted of it.
+    """
+    same = np.zeros(has.size, np.uint8)
+    same[likely] = kernels.equal_strings(value, has[likely], texts, np.arange(likely.size))
     stored = np.ones(value.lengths.size, bool)
     stored[has] = same == 0
     rest = kernels.take_strings(value, np.flatnonzero(stored), value.data.size)

@@ -19,7 +19,7 @@ from . import codecs, qualities, spec
 from .alignment import AlignedBases, MdTexts, Reference, Score, align
 from .codecs import Codec, Difference
 from .directory import EXTENT
-from .frames import Compression, corrupt, pack_frames, unpack_frames
+from .frames import MAX_FRAMES, Compression, corrupt, pack_frames, stream_bytes, unpack_frames
 from .predict import (
     Alternatives,
     LinkedFlags,
@@ -119,16 +119,32 @@ def encode_group(columns: Columns, compression: Compression) -> EncodedGroup:
     KernelError
         Where a column contradicts another; columns from ``kernels.split`` never do.
     """
-    predicts = compression.method == "auto"
-    if predicts:
+    blobs = None
+    if compression.method == "auto":
         assert columns.name is not None
         columns.link = kernels.find_links(columns.name)
         align(columns)
-    names = [c.name for c in spec.COLUMNS if getattr(columns, c.name) is not None]
-    names += [spec.TAG_PREFIX + tag for tag in sorted(columns.tags)]
-    blobs = [_encode_column(name, columns, compression) for name in names]
+        blobs = _encode_columns(columns, compression, predicts=True)
+    if blobs is None:  # plain, or what is predicted so badly that readers would take it for damage
+        columns.link = columns.reference = None
+        columns.derived.clear()
+        blobs = _encode_columns(columns, compression, predicts=False)
+    assert blobs is not None
     extents, totals = group_summary(columns)
     return EncodedGroup(columns.n, columns.decoded_bytes, tuple(blobs), extents, totals)
+
+
+def _encode_columns(columns: Columns, compression: Compression, *, predicts: bool) -> list[Blob] | None:
+    """The blobs of all columns; None where some would pass the limits that readers keep."""
+    names = [c.name for c in spec.COLUMNS if getattr(columns, c.name) is not None]
+    names += [spec.TAG_PREFIX + tag for tag in sorted(columns.tags)]
+    blobs, columns.taken_bytes = [], 0
+    for name in names:
+        blob = _encode_column(name, columns, compression, predicts)
+        if blob is None:
+            return None
+        blobs.append(blob)
+    return blobs
 
 
 def group_summary(columns: Columns) -> tuple[Array, Array]:
@@ -141,21 +157,27 @@ def group_summary(columns: Columns) -> tuple[Array, Array]:
     return extents, totals
 
 
-def _encode_column(name: str, columns: Columns, compression: Compression) -> Blob:
+def _encode_column(name: str, columns: Columns, compression: Compression, predicts: bool) -> Blob | None:
     """The column under the best of the codecs that suit it; the first of those that are as good.
 
-    The next is not tried where one takes no more than a bit for each value.
+    The next is not tried where one takes no more than a bit for each value. None where the streams of
+    all pass the limits that readers keep.
     """
     value = _value(columns, name)
-    best: Blob | None = None
-    for codec in _choices(name, value, columns, compression):
+    best, taken_bytes = None, 0
+    for codec in _choices(name, value, columns, predicts):
         streams = codec_of(codec, name).encode(value, _width(name), columns)
+        size_bytes = sum(stream_bytes(stream) for stream in streams)
+        if size_bytes > _room_bytes(columns) or len(streams) > MAX_FRAMES:
+            continue
         blob = Blob(name, codec, pack_frames(streams, compression))
         if best is None or len(blob.data) < len(best.data):
-            best = blob
+            best, taken_bytes = blob, size_bytes
         if 8 * len(best.data) <= columns.n:
             break
-    assert best is not None
+    if best is None and predicts:
+        return _encode_column(name, columns, compression, predicts=False)
+    columns.taken_bytes += taken_bytes + _value_bytes(value)
     return best
 
 
@@ -165,9 +187,8 @@ def _value(columns: Columns, name: str) -> Any:
     return (columns.layout, columns.layouts) if name == "layout" else getattr(columns, name)
 
 
-def _choices(name: str, value: Any, columns: Columns, compression: Compression) -> list[str]:
+def _choices(name: str, value: Any, columns: Columns, predicts: bool) -> list[str]:
     """The codecs that are worth a try."""
-    predicts = compression.method == "auto"
     if name.startswith(spec.TAG_PREFIX):
         return _tag_choices(name, value, columns, predicts)
     first, *others = spec.COLUMN[name].codecs
@@ -251,11 +272,9 @@ def _decode_column(columns: Columns, name: str, codec: int, data: Any) -> None:
     if needs is None:
         raise corrupt("it has no such codec")
     _require(columns, needs)
-    # No column takes twice the bytes of the records, nor all of them together six times as many.
-    room_bytes = 6 * columns.decoded_bytes + _SPARE_BYTES - columns.taken_bytes
-    streams = unpack_frames(data, min(2 * columns.decoded_bytes + 4096, room_bytes))
+    streams = unpack_frames(data, _room_bytes(columns))
     value = codec_of(codec_name, name).decode(streams, _width(name), columns)
-    columns.taken_bytes += sum(stream.size for stream in streams) + _size_bytes(value)
+    columns.taken_bytes += sum(stream.size for stream in streams) + _value_bytes(value)
     if name.startswith(spec.TAG_PREFIX):
         columns.tags[name.removeprefix(spec.TAG_PREFIX)] = value
         return
@@ -274,7 +293,17 @@ def _require(columns: Columns, names: Iterable[str]) -> None:
         raise corrupt(f"it needs the column {missing[0]}, which is missing")
 
 
-def _size_bytes(value: Any) -> int:
+def _room_bytes(columns: Columns) -> int:
+    """What the streams of the next column may take.
+
+    No column takes twice the bytes of the records, nor all of them together six times as many.
+    """
+    return min(
+        2 * columns.decoded_bytes + 4096, 6 * columns.decoded_bytes + _SPARE_BYTES - columns.taken_bytes
+    )
+
+
+def _value_bytes(value: Any) -> int:
     """Memory that a decoded column takes."""
     if isinstance(value, Strings):
         return int(value.lengths.nbytes + value.data.nbytes)

@@ -10,6 +10,7 @@ from .alignment import (
     alignment_counts,
     differ,
     infer_reference,
+    md_lengths,
     md_texts,
     pack_codes,
     place,
@@ -17,6 +18,18 @@ from .alignment import (
     unpack_codes,
 )
 from .alternatives import Alternatives, join_alternatives, split_alternatives
+from .depth import (
+    ALIGNED,
+    SPAN,
+    Axis,
+    Changes,
+    SpanSums,
+    add_changes,
+    add_quality,
+    add_spans,
+    depth_runs,
+    format_rows,
+)
 from .door import ERR_BAD_COLUMN, ERR_TOO_MANY, ERR_UNSORTED, KernelError, keep_freed_memory
 from .entropy import (
     MAX_VALUES,
@@ -33,6 +46,7 @@ from .entropy import (
     restore_qualities,
 )
 from .mates import (
+    cigar_text_lengths,
     cigar_texts,
     equal_strings,
     find_links,
@@ -43,7 +57,7 @@ from .mates import (
     take_strings,
     tlen_residuals,
 )
-from .records import MAX_LAYOUT_KEYS, Scanner, add_depth, join, split, subsample, summarise
+from .records import MAX_LAYOUT_KEYS, MAX_TAG_COLUMNS, Scanner, add_depth, join, split, subsample, summarise
 from .transforms import (
     NameFields,
     decode_dictionary,
@@ -58,25 +72,36 @@ from .transforms import (
 )
 
 __all__ = [
+    "ALIGNED",
     "ERR_BAD_COLUMN",
     "ERR_TOO_MANY",
     "ERR_UNSORTED",
     "MAX_LAYOUT_KEYS",
+    "MAX_TAG_COLUMNS",
     "MAX_VALUES",
+    "SPAN",
     "Alternatives",
+    "Axis",
+    "Changes",
     "KernelError",
     "Mismatches",
     "NameFields",
     "Placement",
     "QualityForm",
     "Scanner",
+    "SpanSums",
+    "add_changes",
     "add_depth",
+    "add_quality",
+    "add_spans",
     "alignment_counts",
+    "cigar_text_lengths",
     "cigar_texts",
     "count_qualities",
     "decode_dictionary",
     "decode_qualities",
     "decode_rans",
+    "depth_runs",
     "differ",
     "encode_dictionary",
     "encode_qualities",
@@ -86,6 +111,7 @@ __all__ = [
     "find_mates",
     "flags_of_differences",
     "flags_unlike_mates",
+    "format_rows",
     "histogram",
     "infer_reference",
     "join",
@@ -94,6 +120,7 @@ __all__ = [
     "join_names",
     "join_planes",
     "keep_freed_memory",
+    "md_lengths",
     "md_texts",
     "measure_bases",
     "orient_qualities",

@@ -201,23 +201,21 @@ def unpack_codes(packed: Array, n: int, gap: Array, other: Array) -> Array:
     return codes
 
 
-def md_texts(p: Placement, m: Mismatches, reference: Array, wanted: Array, limit_bytes: int) -> Strings:
-    """MD of the records that ``wanted`` (uint8, R) marks, as samtools calmd has it.
-
-    Raises
-    ------
-    KernelError
-        ``bad-column`` where they are longer than ``limit_bytes`` together.
-    """
-    lengths, size = np.empty(np.count_nonzero(wanted), np.uint32), out()
+def md_lengths(p: Placement, m: Mismatches, reference: Array, wanted: Array) -> Array:
+    """Bytes of the MD of each record that ``wanted`` (uint8, R) marks: uint32."""
+    lengths = np.empty(np.count_nonzero(wanted), np.uint32)
     address(wanted, np.uint8, p.aligned.size)
-    arguments = p.struct(), m.struct(), reference, wanted
-    call("bk_md", *arguments, u64(0), lengths, size, None)
-    if int(size[0]) > limit_bytes:
-        raise KernelError(ERR_BAD_COLUMN)
-    text = np.empty(int(size[0]), np.uint8)
-    call("bk_md", *arguments, u64(text.size), lengths, size, text)
-    return Strings(lengths, text)
+    call("bk_md", p.struct(), m.struct(), reference, wanted, u64(0), lengths, out(), None)
+    return lengths
+
+
+def md_texts(p: Placement, m: Mismatches, reference: Array, wanted: Array, lengths: Array) -> Strings:
+    """MD of the records that ``wanted`` marks, whose ``lengths`` are known, as samtools calmd has it."""
+    size = int(lengths.sum(dtype=np.uint64))
+    text, again = np.empty(size, np.uint8), np.empty(np.count_nonzero(wanted), np.uint32)
+    address(wanted, np.uint8, p.aligned.size)
+    call("bk_md", p.struct(), m.struct(), reference, wanted, u64(size), again, out(), text)
+    return Strings(again, text)
 
 
 def alignment_counts(p: Placement, m: Mismatches) -> Array:

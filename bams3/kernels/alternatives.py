@@ -9,6 +9,7 @@ import numpy as np
 
 from ..columns import Array, Columns, Strings
 from .door import ERR_BAD_COLUMN, KernelError, address, call, offsets, out, u64
+from .mates import cigar_text_lengths
 
 #: An alternative takes at least this many characters: "c,+1,*,0;".
 _MIN_CHARACTERS = 9
@@ -73,9 +74,7 @@ class _Reads:
     def __init__(self, c: Columns, records: Array) -> None:
         assert c.cigar is not None
         n_ops = np.right_shift(c.cigar.lengths, np.uint32(2))
-        text_len = np.empty(c.n, np.uint32)
-        sizes = n_ops, u64(c.n), u64(c.cigar.data.size // 4)
-        call("bk_cigar_text_lengths", c.cigar.data, *sizes, text_len)
+        text_len = cigar_text_lengths(c.cigar)
         # The CIGARs of these records, end to end: operations are taken as strings of 4-byte items.
         at = offsets(n_ops)
         order = np.arange(int(n_ops[records].sum(dtype=np.uint64)))

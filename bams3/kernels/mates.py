@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+import os
 
 import numpy as np
 
 from ..columns import Array, Columns, Strings
 from .door import ERR_BAD_COLUMN, KernelError, address, call, offsets, out, u64
+
+#: Changes where names lie in a table, never what is found.
+_SEED = u64(int.from_bytes(os.urandom(8), "little"))
 
 
 def find_links(names: Strings) -> Array:
@@ -15,7 +19,7 @@ def find_links(names: Strings) -> Array:
     n = names.lengths.size
     prev = np.empty(n, np.int32)
     slots = np.zeros(1 << max(2 * n, 2).bit_length(), np.uint32)
-    call("bk_links_find", names.data, offsets(names.lengths), u64(n), slots, u64(slots.size), prev)
+    call("bk_links_find", names.data, offsets(names.lengths), u64(n), _SEED, slots, u64(slots.size), prev)
     return prev
 
 
@@ -117,6 +121,14 @@ def equal_strings(strings: Strings, left: Array, others: Strings, right: Array) 
     return equal
 
 
+def cigar_text_lengths(cigar: Strings) -> Array:
+    """Bytes of each CIGAR as SAM text: uint32 (R,)."""
+    n_ops = np.right_shift(cigar.lengths, np.uint32(2))
+    lengths = np.empty(n_ops.size, np.uint32)
+    call("bk_cigar_text_lengths", cigar.data, n_ops, u64(n_ops.size), u64(cigar.data.size // 4), lengths)
+    return lengths
+
+
 def cigar_texts(cigar: Strings, index: Array, limit_bytes: int) -> Strings:
     """The CIGARs ``index[0]``, ``index[1]``, ... as SAM text.
 
@@ -126,13 +138,11 @@ def cigar_texts(cigar: Strings, index: Array, limit_bytes: int) -> Strings:
         ``bad-column`` where they are longer than ``limit_bytes`` together.
     """
     index = np.ascontiguousarray(index, np.uint32)
-    operations, n_ops = cigar.data, np.right_shift(cigar.lengths, np.uint32(2))
-    lengths = np.empty(n_ops.size, np.uint32)
-    call("bk_cigar_text_lengths", operations, n_ops, u64(n_ops.size), u64(operations.size // 4), lengths)
-    lengths = lengths[index]
+    n_ops = np.right_shift(cigar.lengths, np.uint32(2))
+    lengths = cigar_text_lengths(cigar)[index]
     size = int(lengths.sum(dtype=np.uint64))
     if size > limit_bytes:
         raise KernelError(ERR_BAD_COLUMN)
     data = np.empty(size, np.uint8)
-    call("bk_cigar_texts", operations, offsets(n_ops), index, u64(index.size), u64(size), data)
+    call("bk_cigar_texts", cigar.data, offsets(n_ops), index, u64(index.size), u64(size), data)
     return Strings(lengths, data)

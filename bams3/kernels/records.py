@@ -206,7 +206,7 @@ def _tag_arrays(c: Columns, keys: Array) -> tuple[Array, Array, Array, Array]:
     return np.concatenate(data), offsets(sizes[0]), np.concatenate(lengths), offsets(sizes[1])
 
 
-def _operations(c: Columns) -> Array:
+def operations(c: Columns) -> Array:
     """Operations of each record's CIGAR."""
     if c.cigar is None:
         raise KernelError(ERR_BAD_COLUMN)
@@ -226,7 +226,7 @@ def join(c: Columns, keep: Array | None = None) -> Array:
         raise KernelError(ERR_BAD_COLUMN)
     keys = np.unique(c.layouts.keys)
     tags = _tag_arrays(c, keys)
-    n_ops = _operations(c)
+    n_ops = operations(c)
     s = struct(c, *INT_COLUMNS, "name", "bases", "quals")
     s.cigar_len = address(n_ops)
     s.tag_data, s.tag_data_at, s.tag_lengths, s.tag_lengths_at = map(address, tags)
@@ -279,7 +279,7 @@ def add_depth(
     first_window
         The section's window that ``sums[0]`` stands for.
     """
-    n_ops = _operations(c)
+    n_ops = operations(c)
     s = struct(c, "contig", "pos", "flag")
     s.cigar_len = address(n_ops)
     call(

@@ -201,8 +201,11 @@ BK_EXPORT int bk_alternatives_split(const struct bk_reads *r, const uint8_t *tex
             } else {
                 keep_first(&kept, out->ranks[out->n]);
             }
-            write_cigar(r, i, own, cigar);
-            out->same[out->n] = (uint8_t)is_text(a.cigar, cigar, r->text_len[i]);
+            out->same[out->n] = 0;
+            if (a.cigar.n == r->text_len[i]) { /* else it is another, and may be far shorter */
+                write_cigar(r, i, own, cigar);
+                out->same[out->n] = (uint8_t)is_text(a.cigar, cigar, r->text_len[i]);
+            }
             if (!out->same[out->n]) {
                 out->cigar_at[out->n_cigars] = (uint64_t)(a.cigar.p - text);
                 out->cigar_len[out->n_cigars++] = (uint32_t)a.cigar.n;

@@ -18,8 +18,8 @@ enum {
     SUPPLEMENT = 2048
 };
 
-static uint64_t hash_name(const uint8_t *name, uint64_t len) {
-    uint64_t hash = len;
+static uint64_t hash_name(const uint8_t *name, uint64_t len, uint64_t seed) {
+    uint64_t hash = len ^ seed;
     for (; len >= 8; len -= 8, name += 8) {
         uint64_t word;
         memcpy(&word, name, 8);
@@ -32,14 +32,15 @@ static uint64_t hash_name(const uint8_t *name, uint64_t len) {
     return hash ^ hash >> 29;
 }
 
-/* Links of n names, cut from names by name_at (n + 1 offsets). slots: scratch, zeros, a power of
- * two of them, more than n. Out: prev (n). */
+/* Links of n names, cut from names by name_at (n + 1 offsets). seed: any number that who chose the
+ * names does not know, so that none can make them collide. slots: scratch, zeros, a power of two of
+ * them, more than n. Out: prev (n). */
 BK_EXPORT int bk_links_find(const uint8_t *names, const uint64_t *name_at, uint64_t n,
-                            uint32_t *slots, uint64_t n_slots, int32_t *prev) {
+                            uint64_t seed, uint32_t *slots, uint64_t n_slots, int32_t *prev) {
     if (n >= n_slots || n > INT32_MAX) return BK_ERR_TOO_MANY;
     for (uint64_t i = 0; i < n; i++) {
         const uint8_t *name = names + name_at[i];
-        uint64_t len = name_at[i + 1] - name_at[i], slot = hash_name(name, len) & (n_slots - 1);
+        uint64_t len = name_at[i + 1] - name_at[i], slot = hash_name(name, len, seed) & (n_slots - 1);
         prev[i] = -1;
         for (; slots[slot]; slot = (slot + 1) & (n_slots - 1)) {
             uint32_t other = slots[slot] - 1;

@@ -23,7 +23,7 @@ static void fuzz(struct input *in) {
     uint64_t *name_at = offsets(name_len, n);
     uint8_t *names = bytes(in, name_at[n]);
     uint32_t *slots = room(4 * 1024);
-    must(!bk_links_find(names, name_at, n, slots, 1024, prev));
+    must(!bk_links_find(names, name_at, n, 7, slots, 1024, prev));
     for (int round = 0; round < 2; round++) {
         if (round && bk_links_join(first, n_first, later, n_later, n, prev, &where)) break;
         must(!bk_mates(prev, flag, n, scratch, mate));

@@ -1,0 +1,250 @@
+"""``bams3 coverage``: depth per base, window, region or contig."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import numpy as np
+
+from .. import coverage, depth, kernels
+from ..columns import Array
+from ..coverage import DEFAULT_EXCLUDE_FLAGS, Rules
+from ..errors import InputError
+from ..filters import Filters
+from ..format import spec
+from ..kernels import SpanSums
+from ..outputs import Rows, write_table
+from ..query import StoreReader, open_store
+from ..regions import MAX_BP, UNPLACED, BedRow, Region, parse_bp, parse_region
+from .options import all_bits, bed_rows
+from .options import threads as threads_option
+
+
+@click.command(short_help="Depth per base, window, region or contig.", no_args_is_help=True)
+@click.argument("store", metavar="STORE")
+@click.argument("regions", metavar="[REGION...]", nargs=-1)
+@click.option("--window", metavar="BP", help="Mean depth of windows of this many bases.")
+@click.option(
+    "--regions-file",
+    "-L",
+    type=click.Path(path_type=Path),
+    metavar="BED",
+    help="Mean, breadth (share of bases covered), least and most depth of each region.",
+)
+@click.option("--summary", is_flag=True, help="The columns of samtools coverage, a row a contig or REGION.")
+@click.option(
+    "--thresholds", metavar="N,N,...", help="Add how many bases of a window or region have depth N or more."
+)
+@click.option(
+    "--mode",
+    type=click.Choice(["depth", "span"]),
+    default="depth",
+    show_default=True,
+    help="depth: bases of M, =, X (samtools depth). span: first to last base (mosdepth -x).",
+)
+@click.option(
+    "--require-flags", "-f", multiple=True, metavar="FLAG", help="Only reads with all of these bits."
+)
+@click.option(
+    "--exclude-flags",
+    "-F",
+    multiple=True,
+    metavar="FLAG",
+    help="Only reads with none of these bits [UNMAP,SECONDARY,QCFAIL,DUP].",
+)
+@click.option("--min-mapq", "-q", default=0, type=click.IntRange(0, 255), help="Least mapping quality.")
+@click.option("--min-bq", default=0, type=click.IntRange(0, 254), help="Least base quality.")
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A text file; .gz: BGZF with tabix index; .parquet.",
+)
+@threads_option
+def command(
+    store: str,
+    regions: tuple[str, ...],
+    window: str | None,
+    regions_file: Path | None,
+    summary: bool,
+    thresholds: str | None,
+    mode: str,
+    require_flags: tuple[str, ...],
+    exclude_flags: tuple[str, ...],
+    min_mapq: int,
+    min_bq: int,
+    output: Path | None,
+    threads: int,
+) -> None:
+    """Depth of STORE, or of each REGION: per base as bedGraph, or as one of the tables below.
+
+    Windows of a multiple of 100 bp are answered from the index, if reads are counted by the default rules;
+    all else reads positions and CIGARs, --min-bq and --summary base qualities too. Starts and ends are as
+    in BED (0-based, half-open), in --summary as samtools coverage writes them.
+
+    \b
+    Examples:
+      bams3 coverage sample.bams3 chr20 > chr20.bedgraph
+      bams3 coverage sample.bams3 --window 500 -o sample.regions.bed.gz
+      bams3 coverage sample.bams3 -L targets.bed --thresholds 1,10,30
+      bams3 coverage sample.bams3 --summary -q 20
+    """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
+    kernels.keep_freed_memory()
+    if sum((window is not None, regions_file is not None, summary)) > 1 or (regions and regions_file):
+        raise InputError("choose one of --window, --regions-file and --summary", kind="usage")
+    above = _thresholds(thresholds)
+    if above and window is None and regions_file is None:
+        raise InputError("--thresholds needs --window or --regions-file", kind="usage")
+    flags = all_bits(exclude_flags) if exclude_flags else DEFAULT_EXCLUDE_FLAGS
+    rules = Rules(mode, Filters(all_bits(require_flags), flags, min_mapq=min_mapq), min_bq)
+    reader = open_store(store)
+    if regions_file is not None:
+        rows = _of_rows(reader, rules, bed_rows(regions_file, reader), above, threads)
+    else:
+        wanted = [_placed(parse_region(text, reader.contigs)) for text in regions]
+        wanted = wanted or [Region(name) for name in reader.contigs.names]
+        if summary:
+            rows = _summary(reader, rules, wanted, threads)
+        elif window is not None:
+            rows = _of_windows(reader, rules, wanted, _window(window), above, threads)
+        else:
+            rows = _of_bases(reader, rules, wanted, threads)
+    per_base = window is None and regions_file is None and not summary
+    longest_bp = max(reader.contigs.lengths, default=0)
+    to = None if output is None or str(output) == "-" else output
+    write_table(rows, to, header=not per_base, longest_bp=longest_bp, workers=threads)
+
+
+def _thresholds(text: str | None) -> tuple[int, ...]:
+    if text is None:
+        return ()
+    parts = text.split(",")
+    if not all(part.isdecimal() and 0 < int(part) < 1 << 31 for part in parts):
+        raise InputError(f"--thresholds {text}: numbers above 0, with commas", kind="bad-thresholds")
+    return tuple(map(int, parts))
+
+
+def _window(text: str) -> int:
+    size_bp = parse_bp(text)
+    if not 0 < size_bp <= MAX_BP:
+        raise InputError(f"--window {text}: a number of bases above 0", kind="bad-window")
+    return size_bp
+
+
+def _placed(region: Region) -> Region:
+    if region.contig == UNPLACED:
+        raise InputError("unplaced reads have no depth", kind="bad-region")
+    return region
+
+
+def _bounds(reader: StoreReader, region: Region) -> tuple[int, int, int]:
+    """Contig number, start and end of a region, up to the contig's end."""
+    contig = reader.contigs.id_of(region.contig)
+    length = reader.contigs.lengths[contig]
+    return contig, min(region.start_bp, length), min(region.end_bp, length)
+
+
+def _of_bases(reader: StoreReader, rules: Rules, wanted: list[Region], threads: int) -> Iterator[Rows]:
+    bounds = [_bounds(reader, region) for region in wanted]
+    for contig, (start, end, runs) in depth.region_runs(reader, rules, bounds, threads):
+        yield {"contig": reader.contigs.names[contig], "start": start, "end": end, "depth": runs}
+
+
+def _of_windows(
+    reader: StoreReader,
+    rules: Rules,
+    wanted: list[Region],
+    size_bp: int,
+    above: tuple[int, ...],
+    threads: int,
+) -> Iterator[Rows]:
+    bounds = [_bounds(reader, region) for region in wanted]
+    if rules.indexed and not above and all(_is_indexed(reader, bound, size_bp) for bound in bounds):
+        yield from _of_indexed_windows(reader, bounds, size_bp)
+        return
+    for batch in depth.ascending(bounds):
+        spans = {k: coverage.windows(low, high, size_bp) for k, low, high in batch}
+        found = depth.span_depths(reader, rules, depth.wanted_of(batch), spans.__getitem__, above, threads)
+        for contig, start, end, sums in found:
+            mean = coverage.means(sums.sum, start, end)
+            name = reader.contigs.names[contig]
+            yield {"contig": name, "start": start, "end": end, "mean": mean, **_above(sums, above)}
+
+
+def _is_indexed(reader: StoreReader, bound: depth.Bounds, size_bp: int) -> bool:
+    """Whether every window begins and ends where one of the index's does, or at the contig's end."""
+    contig, low, high = bound
+    unit = spec.WINDOW_BP
+    at_end = high == reader.contigs.lengths[contig]
+    return size_bp % unit == 0 and low % unit == 0 and (high % unit == 0 or at_end)
+
+
+def _of_indexed_windows(reader: StoreReader, bounds: list[depth.Bounds], size_bp: int) -> Iterator[Rows]:
+    per_window = size_bp // spec.WINDOW_BP
+    for contig, low, high in bounds:
+        start, end = coverage.windows(low, high, size_bp)
+        units = depth.indexed_sums(reader, contig)[low // spec.WINDOW_BP : -(-high // spec.WINDOW_BP)]
+        if units.size:
+            sums = np.add.reduceat(units, np.arange(0, units.size, per_window))
+            mean = coverage.means(sums, start, end)
+            yield {"contig": reader.contigs.names[contig], "start": start, "end": end, "mean": mean}
+
+
+def _of_rows(
+    reader: StoreReader, rules: Rules, rows: list[BedRow], above: tuple[int, ...], threads: int
+) -> Iterator[Rows]:
+    contigs = np.array([reader.contigs.id_of(row.contig) for row in rows], np.int64)
+    lengths = np.array(reader.contigs.lengths, np.int64)[contigs]
+    start = np.minimum(np.array([row.start_bp for row in rows], np.int64), lengths)
+    end = np.minimum(np.array([row.end_bp for row in rows], np.int64), lengths)
+    of = {int(k): np.flatnonzero(contigs == k) for k in np.unique(contigs)}
+    wanted = {k: depth.merge_spans(start[mine], end[mine]) for k, mine in of.items()}
+    all_sums = SpanSums.zeros(len(rows), len(above))
+    found = depth.span_depths(reader, rules, wanted, lambda k: (start[of[k]], end[of[k]]), above, threads)
+    for contig, _, _, sums in found:
+        for column, mine in zip(all_sums, sums, strict=True):
+            column[of[contig]] = mine
+    yield {
+        "contig": [row.contig for row in rows],
+        "start": start,
+        "end": end,
+        "name": [row.name for row in rows],
+        "mean": coverage.means(all_sums.sum, start, end),
+        "breadth": coverage.means(all_sums.covered, start, end),
+        "min": all_sums.least,
+        "max": all_sums.most,
+        **_above(all_sums, above),
+    }
+
+
+def _above(sums: SpanSums, thresholds: tuple[int, ...]) -> dict[str, Array]:
+    return {f"{n}X": sums.above[:, i] for i, n in enumerate(thresholds)}
+
+
+def _summary(reader: StoreReader, rules: Rules, wanted: list[Region], threads: int) -> Iterator[Rows]:
+    """The columns of samtools coverage, and its digits."""
+    names, lengths = reader.contigs.names, reader.contigs.lengths
+    for batch in depth.ascending([_bounds(reader, region) for region in wanted]):
+        low, high = np.zeros((2, len(names)), np.int64)
+        for contig, first, stop in batch:
+            low[contig], high[contig] = first, stop if stop < lengths[contig] else MAX_BP
+        tally = depth.Tally(low, high, rules.min_bq)
+        of = depth.wanted_of(batch)
+        found = list(depth.span_depths(reader, rules, of, of.__getitem__, (), threads, tally))
+        for contig, start, end, sums in found:
+            reads, mapq, quality, bases = tally.sums[:, contig].tolist()
+            size_bp = int(end[0] - start[0]) or 1
+            yield {
+                "rname": names[contig],
+                "startpos": start + 1,
+                "endpos": end,
+                "numreads": np.array([reads]),
+                "covbases": sums.covered,
+                "coverage": [f"{100 * int(sums.covered[0]) / size_bp:g}"],
+                "meandepth": [f"{int(sums.sum[0]) / size_bp:g}"],
+                "meanbaseq": [f"{quality / bases if bases else 0:.3g}"],
+                "meanmapq": [f"{mapq / reads if reads else 0:.3g}"],
+            }

@@ -1,0 +1,64 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..errors import InputError
+from ..filters import parse_flags
+from ..query import StoreReader
+from ..regions import BedRow, read_bed
+
+
+class Threads(click.ParamType[int]):
+    """``auto`` (one for each core that this process may use) or a number."""
+
+    name = "threads"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        del param, ctx
+        if value == "auto":
+            return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if not (str(value).isdecimal() and 1 <= int(value) <= 1024):
+            raise InputError(f"--threads {value}: auto, or a number from 1 to 1024", kind="bad-threads")
+        return int(value)
+
+
+threads = click.option(
+    *("--threads", "--workers", "-@"),
+    type=Threads(),
+    default="auto",
+    metavar="auto|N",
+    help="Threads (auto: one a core).",
+)
+quiet = click.option("--quiet", is_flag=True, help="No progress, and no summary.")
+
+
+def all_bits(texts: tuple[str, ...]) -> int:
+    """FLAG bits of an option that may be repeated."""
+    return functools.reduce(operator.or_, map(parse_flags, texts), 0)
+
+
+def bed_rows(path: Path, reader: StoreReader) -> list[BedRow]:
+    """Rows of a BED file whose contigs the store has.
+
+    Raises
+    ------
+    InputError
+        ``bad-bed``; ``unknown-contig``, naming the line.
+    """
+    rows = read_bed(path)
+    for row in rows:
+        if row.contig not in reader.contigs:
+            try:
+                reader.contigs.id_of(row.contig)
+            except InputError as err:
+                where = str(err).replace("the store", reader.store.name, 1)
+                raise InputError(f"{path} line {row.line}: {where}", kind=err.kind, hint=err.hint) from None
+    return rows
