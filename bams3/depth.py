@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,12 +15,10 @@ from .coverage import Merger, Piece, Rules, SpanDepths, add_columns, axis_of, be
 from .format import spec
 from .kernels import Axis, Changes, SpanSums
 from .pipeline import ordered_map
+from .reader import StoreIndex
 from .regions import Region
 from .rowgroups import ChunkReader, StoredChunk
 from .spans import record_bounds
-
-if TYPE_CHECKING:
-    from .query import StoreReader
 
 #: Spans of contigs (by number) that a question is about: starts and ends (int64), sorted and apart.
 Wanted = Mapping[int, tuple[Array, Array]]
@@ -46,7 +44,7 @@ class _Task(NamedTuple):
 
 
 def depth_pieces(
-    reader: StoreReader,
+    reader: StoreIndex,
     rules: Rules,
     wanted: Wanted | None = None,
     workers: int = 1,
@@ -91,7 +89,7 @@ def _by_contig(task: _Task | None, pieces: Iterator[Piece]) -> Iterator[ContigPi
             yield from (ContigPiece(*part) for part in by_contig(task.axis, piece))
 
 
-def _tasks(reader: StoreReader, wanted: Wanted | None) -> Iterator[_Task]:
+def _tasks(reader: StoreIndex, wanted: Wanted | None) -> Iterator[_Task]:
     """Chunks with the row groups that meet a wanted span."""
     lengths = np.array(reader.contigs.lengths, np.uint64)
     for number, section in enumerate(reader.sections()):
@@ -159,7 +157,7 @@ class Tally:
 
 
 def span_depths(
-    reader: StoreReader,
+    reader: StoreIndex,
     rules: Rules,
     wanted: Wanted,
     spans_of: Callable[[int], tuple[Array, Array]],
@@ -183,7 +181,7 @@ def span_depths(
 
 
 def region_runs(
-    reader: StoreReader, rules: Rules, bounds: Sequence[Bounds], workers: int = 1
+    reader: StoreIndex, rules: Rules, bounds: Sequence[Bounds], workers: int = 1
 ) -> Iterator[tuple[int, tuple[Array, Array, Array]]]:
     """(contig, (starts, ends, depths)) of the runs of equal depth that tile each region, in their order.
 
@@ -239,7 +237,7 @@ def merge_spans(start: Array, end: Array) -> tuple[Array, Array]:
     return start[first], last[np.append(first[1:], True)] if start.size else last
 
 
-def region_depth(reader: StoreReader, region: Region, rules: Rules, workers: int = 1) -> Array:
+def region_depth(reader: StoreIndex, region: Region, rules: Rules, workers: int = 1) -> Array:
     """Depth of every base of a region (its contig's end at most), uint32."""
     contig = reader.contigs.id_of(region.contig)
     low, high = region.start_bp, min(region.end_bp, reader.contigs.lengths[contig])
@@ -252,7 +250,7 @@ def region_depth(reader: StoreReader, region: Region, rules: Rules, workers: int
     return out
 
 
-def indexed_sums(reader: StoreReader, contig: int) -> Array:
+def indexed_sums(reader: StoreIndex, contig: int) -> Array:
     """Aligned bases in each 100 bp of a contig, from the index alone (uint64)."""
     lengths = reader.contigs.lengths
     n = -(-lengths[contig] // spec.WINDOW_BP)

@@ -237,7 +237,7 @@ def writing_error(name: str, outcome: Outcome) -> Bams3Error | BrokenPipeError:
 
 
 def _failed_write(name: str, how: str) -> StoreError:
-    return StoreError(f"{name}: htslib {how}", kind="write-failed")
+    return StoreError(f"{name}: htslib {how}", kind="write-failed", hint="is the disk full?")
 
 
 def _death(name: str, outcome: Outcome) -> StoreError | None:

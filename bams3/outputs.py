@@ -5,72 +5,83 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from . import kernels
-from .bam import BGZF_EOF, BLOCK_DATA_BYTES, compress_blocks
+from .bam import BGZF_EOF, compress_blocks
 from .columns import Array
 from .errors import Bams3Error
+from .fields import Field
 from .htslib import write_errors
 from .pipeline import ordered_map
 
 #: Decimals of numbers that are not whole, in text.
 DECIMALS = 4
-#: isal's level for BGZF, and how much text is compressed at a time.
-_LEVEL, _SLAB_BYTES = 2, 16 * BLOCK_DATA_BYTES
+#: isal's level for BGZF, and how many rows are made into text at a time, at least.
+_LEVEL, _BATCH_ROWS = 2, 1 << 14
 #: Rows of a Parquet row group, at least.
 _PARQUET_ROWS = 1 << 20
 #: The longest contig of a .tbi index; above it the index is .csi.
 _MAX_TBI_BP = 1 << 29
 
-#: A run of rows: columns by name, each an array, a list of text, or one text for all rows.
-Rows = Mapping[str, "Array | list[str] | str"]
+#: One text for all rows, a list of text, an array, or a field of records.
+Column = str | list[str] | Array | Field
+#: A run of rows: columns by name.
+Rows = Mapping[str, Column]
 
 
 def write_table(
-    rows: Iterator[Rows], path: Path | None, *, header: bool, longest_bp: int = 0, workers: int = 1
+    rows: Iterator[Rows],
+    path: Path | None,
+    *,
+    header: str | None = "",
+    longest_bp: int | None = None,
+    workers: int = 1,
 ) -> None:
     """Write runs of rows: all of them, or no file.
 
     Parameters
     ----------
     path
-        ``.parquet`` is Parquet; ``.gz`` is BGZF with a tabix index of its first three columns as BED; else
-        text. None: text on standard output.
+        ``.parquet`` and ``.arrow`` (Arrow's file format) hold columns; ``.gz`` is BGZF; else text. None:
+        text on standard output.
     header
-        Whether text begins with the names of the columns, behind a ``#``.
+        Stands before the names of the columns in text; None: no names.
     longest_bp
-        The longest contig: beyond 2**29 bp the index is ``.csi``.
+        Of rows that begin as in BED: the longest contig. Then BGZF comes with a tabix index, ``.csi``
+        beyond 2**29 bp.
 
     Raises
     ------
     Bams3Error
         ``write-failed``, ``disk-full``, ``index-failed``.
     """
-    if path is None:
-        for text in _texts(rows, header):
-            sys.stdout.buffer.write(text)
-        return
-    with _replaced(path) as partial, write_errors(str(path)):
-        if path.suffix == ".parquet":
-            _write_parquet(rows, partial)
+    with ThreadPoolExecutor(workers, "bams3-write") as pool:
+        if path is None:
+            for text in _texts(rows, header, pool, workers, _plain):
+                sys.stdout.buffer.write(text)
             return
-        with partial.open("wb") as file:
-            if path.suffix != ".gz":
-                file.writelines(_texts(rows, header))
+        with replaced(path) as partial, write_errors(str(path)):
+            if path.suffix in (".parquet", ".arrow"):
+                _write_arrow(rows, partial, path.suffix)
                 return
-            _write_bgzf(_texts(rows, header), file, workers)
-        _index(partial, path, longest_bp)
+            is_bgzf = path.suffix == ".gz"
+            with partial.open("wb") as file:
+                file.writelines(_texts(rows, header, pool, workers, _bgzf if is_bgzf else _plain))
+                file.write(BGZF_EOF if is_bgzf else b"")
+            if is_bgzf and longest_bp is not None:
+                _index(partial, path, longest_bp)
 
 
 @contextmanager
-def _replaced(path: Path) -> Iterator[Path]:
+def replaced(path: Path) -> Iterator[Path]:
     """A name to write to that becomes ``path`` at the end, and goes where something fails."""
     partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
     try:
@@ -84,12 +95,48 @@ def _replaced(path: Path) -> Iterator[Path]:
 # ---- text ----
 
 
-def _texts(rows: Iterator[Rows], header: bool) -> Iterator[bytes]:
+def _texts(
+    rows: Iterator[Rows],
+    header: str | None,
+    pool: ThreadPoolExecutor,
+    workers: int,
+    pack: Callable[[bytes], bytes],
+) -> Iterator[bytes]:
+    """The table in pieces, each of them packed."""
+
+    def work(batch: list[Rows]) -> bytes:
+        return pack(b"".join(map(format_rows, batch)))
+
+    first = next(rows, None)
+    if first is not None:
+        if header is not None:
+            yield pack((header + "\t".join(first) + "\n").encode())
+        yield from ordered_map(pool, work, _batches(chain([first], rows)), workers + 1)
+
+
+def _plain(text: bytes) -> bytes:
+    return text
+
+
+def _bgzf(text: bytes) -> bytes:
+    return compress_blocks(text, _LEVEL)
+
+
+def _batches(rows: Iterator[Rows]) -> Iterator[list[Rows]]:
+    """Runs of rows that together are worth a block or more."""
+    batch: list[Rows] = []
+    n = 0
     for run in rows:
-        if header:
-            yield b"#" + "\t".join(run).encode() + b"\n"
-            header = False
-        yield format_rows(run)
+        batch.append(run)
+        n += _n_rows(run)
+        if n >= _BATCH_ROWS:
+            yield batch
+            batch, n = [], 0
+    yield batch
+
+
+def _n_rows(rows: Rows) -> int:
+    return max(len(column) for column in rows.values() if not isinstance(column, str))
 
 
 def format_rows(rows: Rows) -> bytes:
@@ -100,7 +147,7 @@ def format_rows(rows: Rows) -> bytes:
         numbers = [_whole(column) for column in others]
         decimals = [DECIMALS if column.dtype.kind == "f" else 0 for column in others]  # type: ignore[union-attr]
         return kernels.format_rows(first.encode("utf-8", "surrogateescape"), numbers, decimals)
-    n = max(len(column) for column in rows.values() if not isinstance(column, str))
+    n = _n_rows(rows)
     lines = zip(*(_as_text(column, n) for column in rows.values()), strict=True)
     return "".join("\t".join(line) + "\n" for line in lines).encode("utf-8", "surrogateescape")
 
@@ -112,7 +159,9 @@ def _whole(column: Any) -> Array:
     return out
 
 
-def _as_text(column: Array | list[str] | str, n: int) -> list[str]:
+def _as_text(column: Column, n: int) -> list[str]:
+    if isinstance(column, Field):
+        column = column.texts()
     if isinstance(column, str):
         return [column] * n
     if isinstance(column, list):
@@ -120,68 +169,62 @@ def _as_text(column: Array | list[str] | str, n: int) -> list[str]:
     return [f"{x:.{DECIMALS}f}" if isinstance(x, float) else str(x) for x in column.tolist()]
 
 
-# ---- BGZF ----
-
-
-def _write_bgzf(texts: Iterator[bytes], file: BinaryIO, workers: int) -> None:
-    with ThreadPoolExecutor(workers, "bams3-compress") as pool:
-        for block in ordered_map(
-            pool, lambda slab: compress_blocks(slab, _LEVEL), _slabs(texts), workers + 1
-        ):
-            file.write(block)
-    file.write(BGZF_EOF)
-
-
-def _slabs(texts: Iterator[bytes]) -> Iterator[bytes]:
-    """Text in runs of whole blocks."""
-    buffer = bytearray()
-    for text in texts:
-        buffer += text
-        whole = len(buffer) - len(buffer) % _SLAB_BYTES
-        for start in range(0, whole, _SLAB_BYTES):
-            yield bytes(buffer[start : start + _SLAB_BYTES])
-        del buffer[:whole]
-    yield bytes(buffer)
-
-
 def _index(partial: Path, path: Path, longest_bp: int) -> None:
     """A tabix index beside a BGZF file that is not yet in its place."""
     import pysam  # noqa: PLC0415  # 30 ms that only this function needs
 
     suffix = ".csi" if longest_bp > _MAX_TBI_BP else ".tbi"
-    with _replaced(path.with_name(path.name + suffix)) as index:
+    with replaced(path.with_name(path.name + suffix)) as index:
         try:
             pysam.tabix_index(str(partial), preset="bed", csi=suffix == ".csi", index=str(index), force=True)
         except OSError as err:
             raise Bams3Error(f"{path}: cannot be indexed: {err}", kind="index-failed") from err
 
 
-# ---- Parquet ----
+# ---- Parquet and Arrow ----
 
 
-def _write_parquet(rows: Iterator[Rows], path: Path) -> None:
+def _write_arrow(rows: Iterator[Rows], path: Path, suffix: str) -> None:
     import pyarrow as pa  # noqa: PLC0415  # large, and not always installed
-    from pyarrow import parquet  # noqa: PLC0415
 
     writer, waiting, n = None, [], 0
     try:
         for run in rows:
             waiting.append(_arrow(run))
             n += waiting[-1].num_rows
-            writer = writer or parquet.ParquetWriter(path, waiting[0].schema, compression="zstd")
+            if writer is None:
+                writer = _arrow_writer(path, waiting[0].schema, suffix)
             if n >= _PARQUET_ROWS:
-                writer.write_table(pa.concat_tables(waiting))
+                writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
                 waiting, n = [], 0
         if writer and waiting:
-            writer.write_table(pa.concat_tables(waiting))
+            writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
     finally:
         if writer:
             writer.close()
 
 
+def _arrow_writer(path: Path, schema: Any, suffix: str) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    if suffix == ".arrow":
+        return pa.ipc.new_file(path, schema)
+    return parquet.ParquetWriter(path, schema, compression="zstd")
+
+
 def _arrow(rows: Rows) -> Any:
     import pyarrow as pa  # noqa: PLC0415
 
-    n = max(len(column) for column in rows.values() if not isinstance(column, str))
-    columns = {name: [column] * n if isinstance(column, str) else column for name, column in rows.items()}
-    return pa.table({name: pa.array(column) for name, column in columns.items()})
+    n = _n_rows(rows)
+    return pa.table({name: _arrow_column(column, n) for name, column in rows.items()})
+
+
+def _arrow_column(column: Column, n: int) -> Any:
+    import pyarrow as pa  # noqa: PLC0415
+
+    if isinstance(column, Field):
+        return column.arrow()
+    if isinstance(column, str):  # the same in all rows, as contig names are
+        return pa.DictionaryArray.from_arrays(np.zeros(n, np.int32), pa.array([column]))
+    return pa.array(column)

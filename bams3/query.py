@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .bam import BamHeader
 from .columns import Array
-from .errors import CorruptDataError, InputError
+from .coverage import Rules
+from .errors import InputError
 from .filters import Filters
-from .format import index, manifest, spec
-from .format.directory import crc32
-from .format.manifest import Manifest, Range, SectionRanges
+from .format import spec
 from .pipeline import ordered_map
-from .regions import MAX_BP, ContigTable, Region, parse_region
-from .rowgroups import ChunkReader, StoredChunk, bad_checksum, object_range
+from .reader import StoreIndex
+from .regions import MAX_BP, Region, parse_region
+from .rowgroups import ChunkReader, StoredChunk
 from .spans import Spans
+from .stats import Stats
 from .store import LocalStore, Store
-from .store.base import MissingObjectError
 
 if TYPE_CHECKING:
+    import pyarrow
     import pysam
 
 OVERLAP = {"contig", "pos", "flag", "ref_len"}
@@ -33,149 +31,8 @@ NO_FILTERS = Filters()
 Intervals = Mapping[str, list[tuple[int, int]]]
 
 
-class StoreReader:
-    """A store, open for questions.
-
-    Attributes
-    ----------
-    manifest
-        The parsed manifest; ``manifest_bytes`` as stored.
-
-    Raises
-    ------
-    InputError
-        ``not-a-store``: there is no manifest.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        try:
-            self.manifest_bytes = store.get(spec.MANIFEST_KEY)
-        except MissingObjectError as err:
-            raise _no_store(store.name) from err
-        try:
-            self.manifest: Manifest = manifest.parse(self.manifest_bytes)
-        except (CorruptDataError, InputError) as err:
-            raise type(err)(f"{store.name}: {err}", kind=err.kind, hint=err.hint) from err
-        self._sections: dict[int, list[StoredChunk]] = {}
-        self._lock = threading.Lock()
-
-    # -- what the store says of itself --
-
-    @cached_property
-    def _tables(self) -> tuple[ContigTable, list[SectionRanges]]:
-        contigs, sections = self.manifest.contigs, self.manifest.sections
-        if contigs is None or sections is None:
-            if self.manifest.contig_table is None:
-                raise CorruptDataError(f"{self.store.name}: no contig table", kind="bad-manifest")
-            value = index.parse_contig_table(self._index_range(self.manifest.contig_table))
-            contigs, sections = manifest.parse_contig_range(value, self.manifest.n_contigs)
-        return ContigTable(tuple(n for n, _ in contigs), tuple(length for _, length in contigs)), sections
-
-    @property
-    def contigs(self) -> ContigTable:
-        """Names and lengths (bp) of the contigs."""
-        return self._tables[0]
-
-    @cached_property
-    def header(self) -> BamHeader:
-        """The header's text, verbatim, and the contig table."""
-        return BamHeader(self._range(self.manifest.header_key, self.manifest.header), self.contigs)
-
-    @cached_property
-    def totals(self) -> Array:
-        """Totals (contigs + 1, 34) as spec.TOTALS names them, the unplaced reads last."""
-        return index.parse_totals(self._index_range(self.manifest.totals), self.manifest.n_contigs)
-
-    def total(self, contig: int, name: str) -> int:
-        """One total of a contig (-1: unplaced reads), failed reads included."""
-        row = self.totals[contig]
-        failed = f"failed_{name}"
-        more = int(row[spec.TOTALS.index(failed)]) if failed in spec.TOTALS else 0
-        return int(row[spec.TOTALS.index(name)]) + more
-
-    def _index_range(self, where: Range) -> bytes:
-        return self._range(self.manifest.index_key, where)
-
-    def _index_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
-        """Ranges of the index that lie one behind the other, with one request."""
-        if not ranges:
-            return []
-        key, start, end = self.manifest.index_key, ranges[0].offset, ranges[0].offset
-        for where in ranges:
-            if where.offset != end:
-                raise CorruptDataError(f"{self.store.name}: index ranges out of order", kind="bad-manifest")
-            end += where.size_bytes
-        data = memoryview(self._read(key, start, end - start))
-        return [
-            self._checked(key, where, data[where.offset - start :][: where.size_bytes]) for where in ranges
-        ]
-
-    def _range(self, key: str, where: Range) -> bytes:
-        return self._checked(key, where, memoryview(self._read(key, where.offset, where.size_bytes)))
-
-    def _read(self, key: str, offset: int, size_bytes: int) -> bytes:
-        if size_bytes > spec.MAX_INDEX_RANGE_BYTES:
-            raise CorruptDataError(f"{self.store.name}/{key}: a range is too large", kind="bad-manifest")
-        return object_range(self.store, key, offset, size_bytes)
-
-    def _checked(self, key: str, where: Range, data: memoryview) -> bytes:
-        if len(data) != where.size_bytes or crc32(data) != where.crc32:
-            raise bad_checksum(self.store, key, where.offset, where.offset + where.size_bytes)
-        return bytes(data)
-
-    # -- chunks and row groups --
-
-    def sections(self) -> list[SectionRanges]:
-        """Sections that hold records, in file order."""
-        return self._tables[1]
-
-    def section_of(self, contig: int) -> int | None:
-        """Number of the section that holds a contig; None where it has no records."""
-        for number, section in enumerate(self.sections()):
-            if section.first_contig <= contig < section.first_contig + section.n_contigs:
-                return number
-        return None
-
-    def chunks(self, section: int) -> list[StoredChunk]:
-        """Chunks of a section, in file order."""
-        with self._lock:
-            if section not in self._sections:
-                self._sections[section] = self._load_section(self.sections()[section])
-            return self._sections[section]
-
-    def _load_section(self, section: SectionRanges) -> list[StoredChunk]:
-        parts = self._index_ranges([section.chunks, section.directories])
-        rows = index.parse_chunks(parts[0])
-        out = []
-        for row, directory in zip(rows, index.parse_directories(parts[1], rows), strict=True):
-            offsets = directory.offsets(int(row["head_bytes"]))
-            if int(offsets[-1]) != int(row["bytes"]):
-                raise CorruptDataError(f"{self.store.name}: the index contradicts itself", kind="bad-index")
-            out.append(StoredChunk(self._key_of(row), row, directory, offsets))
-        return out
-
-    @cached_property
-    def _folders(self) -> list[str]:
-        return index.folder_names(self.contigs.names)
-
-    def _key_of(self, row: Any) -> str:
-        contig = int(row["contig"])
-        if not -1 <= contig < len(self.contigs):
-            raise CorruptDataError(f"{self.store.name}: a chunk of contig {contig}", kind="bad-index")
-        return index.chunk_key(index.UNPLACED_FOLDER if contig < 0 else self._folders[contig], row)
-
-    def _chunks_of(self, contig: int) -> list[StoredChunk]:
-        """Chunks of the section that holds a contig (-1: the unplaced reads)."""
-        section = self.section_of(contig)
-        return [] if section is None else self.chunks(section)
-
-    def depth_frames(self, section: SectionRanges, numbers: Sequence[int]) -> list[Array]:
-        """Aligned bases in each 100 bp of some frames of a section (uint64), with one request."""
-        ranges = [section.depth[number] for number in numbers]
-        return [index.parse_depth(data) for data in self._index_ranges(ranges)]
-
-    # -- questions --
+class StoreReader(StoreIndex):
+    """A store, open for questions."""
 
     def region(self, region: Region | str) -> Region:
         """A region of this store, parsed if it is text (1-based, inclusive)."""
@@ -210,20 +67,13 @@ class StoreReader:
                 todo.setdefault(contig, []).append(i)
         for contig, numbers in todo.items():
             spans = Spans.of(contig, [regions[i] for i in numbers])
-            out[numbers] += sum(self._count(stored, spans, filters) for stored in self._chunks_of(contig))
+            out[numbers] += sum(self._count(stored, spans, filters) for stored in self.chunks_of(contig))
         return [int(n) for n in out]
 
     def _count(self, stored: StoredChunk, spans: Spans, filters: Filters) -> Array:
         """Records of one chunk in each span."""
-        out, needs = np.zeros(spans.start.size, np.int64), filters.needs()
-        to_read: list[tuple[int, Array]] = []
-        for number, extents in stored.groups:
-            for extent in extents[extents["contig"] == spans.contig]:
-                meets = spans.meet(extent)
-                inside = meets & spans.hold(extent) if not needs else np.zeros_like(meets)
-                out[inside] += int(extent["records"])
-                if (meets & ~inside).any():
-                    to_read.append((number, np.flatnonzero(meets & ~inside)))
+        needs = filters.needs()
+        out, to_read = crossed(stored, spans, bool(needs))
         reader = ChunkReader(self.store, stored)
         reader.fetch([number for number, _ in to_read], OVERLAP | needs)
         for number, wanted in to_read:
@@ -255,8 +105,22 @@ class StoreReader:
 
     def count_once(self, intervals: Intervals, filters: Filters = NO_FILTERS) -> int:
         """How many records ``records_once`` gives."""
-        kept = self._fetch(intervals.items(), filters, join=False)
+        kept = self._fetch(intervals.items(), filters, set())
         return sum(int(np.count_nonzero(keep)) for _, _, keep in kept)
+
+    def groups(
+        self, regions: Iterable[Region] | Intervals | None, filters: Filters, columns: set[str]
+    ) -> Iterator[tuple[ChunkReader, int, Array | None]]:
+        """Row groups with records of each region (None: all), with these columns, and which records pass.
+
+        Of intervals, those of regions.merge_intervals, each record comes once.
+        """
+        if regions is None:
+            return self._fetch_all(filters, columns | filters.needs())
+        if isinstance(regions, Mapping):
+            return self._fetch(self._in_file_order(regions), filters, columns)
+        several = ((region.contig, [(region.start_bp, region.end_bp)]) for region in regions)
+        return self._fetch(several, filters, columns)
 
     def _in_file_order(self, intervals: Intervals) -> list[tuple[str, list[tuple[int, int]]]]:
         last = len(self.contigs)  # unplaced reads
@@ -266,30 +130,25 @@ class StoreReader:
         self,
         several: Iterable[tuple[str, list[tuple[int, int]]]],
         filters: Filters,
-        join: bool = True,
+        columns: set[str] | None = None,
     ) -> Iterator[tuple[ChunkReader, int, Array]]:
-        """Row groups with records of each contig's intervals: which records, and all columns for ``join``."""
+        """Row groups of each contig's intervals, with these columns (None: all), and their records there."""
+        located = set(spec.LOCATE) & (spec.COLUMN.keys() if columns is None else columns)
         for name, intervals in several:
             contig = self.contigs.id_of(name)
             spans = Spans.of(contig, [Region(name, start, end) for start, end in intervals])
-            for stored in self._chunks_of(contig):
-                groups = [
-                    number
-                    for number, extents in stored.groups
-                    for extent in extents[extents["contig"] == contig]
-                    if spans.meet(extent).any()
-                ]
+            for stored in self.chunks_of(contig):
+                groups = met(stored, spans)
                 reader = ChunkReader(self.store, stored)
-                reader.fetch(groups, (set(spec.LOCATE) if join else OVERLAP) | filters.needs())
+                reader.fetch(groups, OVERLAP | located | filters.needs())
                 keeps = {}
                 for number in groups:
-                    columns = reader.columns(number)
-                    mask = filters.mask(columns)
-                    keep = spans.mask(columns) if mask is None else spans.mask(columns) & mask
+                    plain = reader.columns(number)
+                    mask = filters.mask(plain)
+                    keep = spans.mask(plain) if mask is None else spans.mask(plain) & mask
                     if keep.any():
                         keeps[number] = keep
-                if join:
-                    reader.fetch(list(keeps), None)
+                reader.fetch(list(keeps), columns)
                 yield from ((reader, number, keep) for number, keep in keeps.items())
 
     def _fetch_all(
@@ -304,12 +163,91 @@ class StoreReader:
                     keep = filters.mask(reader.columns(number)) if filters.needs() else None
                     yield reader, number, keep
 
+    def columns(
+        self, region: Region | str | None = None, names: Sequence[str] = (), filters: Filters = NO_FILTERS
+    ) -> dict[str, Array]:
+        """Fields of the records of a region (all records without one) as NumPy arrays.
+
+        Parameters
+        ----------
+        names
+            Those of fields.FIELDS (name, flag, contig, pos, end, mapq, cigar, ...), and ``tag:NM`` for a tag.
+
+        Returns
+        -------
+        Arrays with an entry for each record, in file order: numbers (masked where some records have none),
+        or objects: text, arrays, None. Positions are 0-based, as pysam's.
+
+        Raises
+        ------
+        InputError
+            ``unknown-column``, ``mixed-tag``; those of a region.
+        """
+        from .selection import Selection, select, to_numpy
+
+        selection = Selection(self, names)
+        return to_numpy(selection, select(selection, self._of(region, filters, selection.needs)))
+
+    def to_arrow(
+        self, region: Region | str | None = None, names: Sequence[str] = (), filters: Filters = NO_FILTERS
+    ) -> pyarrow.Table:
+        """The same as a pyarrow.Table, of the same memory where that can be; without a value: null."""
+        from .selection import Selection, select, to_arrow
+
+        selection = Selection(self, names)
+        return to_arrow(selection, select(selection, self._of(region, filters, selection.needs)))
+
+    def _of(
+        self, region: Region | str | None, filters: Filters, columns: set[str]
+    ) -> Iterator[tuple[ChunkReader, int, Array | None]]:
+        return self.groups(None if region is None else [self.region(region)], filters, columns)
+
+    def depth(self, region: Region | str, rules: Rules | None = None, workers: int = 1) -> Array:
+        """Depth of every base of a region, up to its contig's end: uint32, by default as samtools depth.
+
+        Reads positions and CIGARs of the row groups that the region meets.
+        """
+        from .depth import region_depth
+
+        return region_depth(self, self.region(region), rules or Rules(), workers)
+
+    def stats(self) -> Stats:
+        """Reads by contig and by flag: samtools idxstats and flagstat, from the index alone."""
+        return Stats.of(self.contigs, self.totals)
+
     def fetch(self, region: Region | str | None = None) -> Iterator[pysam.AlignedSegment]:
         """Records of a region (all records without one) as pysam.AlignedSegment, in file order."""
         from .sam import fetch_segments
 
         regions = None if region is None else [self.region(region)]
         return fetch_segments(self.records(regions), self.header)
+
+
+def met(stored: StoredChunk, spans: Spans) -> list[int]:
+    """Row groups of a chunk that may hold records of any span."""
+    return [
+        number
+        for number, extents in stored.groups
+        for extent in extents[extents["contig"] == spans.contig]
+        if spans.meet(extent).any()
+    ]
+
+
+def crossed(stored: StoredChunk, spans: Spans, filtered: bool) -> tuple[Array, list[tuple[int, Array]]]:
+    """Records that each span is known to hold, and the row groups to read for the rest: for which spans.
+
+    Where records are ``filtered`` nothing is known beforehand.
+    """
+    out = np.zeros(spans.start.size, np.int64)
+    to_read: list[tuple[int, Array]] = []
+    for number, extents in stored.groups:
+        for extent in extents[extents["contig"] == spans.contig]:
+            meets = spans.meet(extent)
+            inside = np.zeros_like(meets) if filtered else meets & spans.hold(extent)
+            out[inside] += int(extent["records"])
+            if (meets & ~inside).any():
+                to_read.append((number, np.flatnonzero(meets & ~inside)))
+    return out, to_read
 
 
 def _joined(tasks: Iterable[tuple[ChunkReader, int, Array | None]], workers: int) -> Iterator[bytes]:
@@ -325,17 +263,6 @@ def _joined(tasks: Iterable[tuple[ChunkReader, int, Array | None]], workers: int
     finally:
         # Not waited for: who drops this iterator half-way may do so from a thread of the pool.
         pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _no_store(name: str) -> InputError:
-    if Path(name).is_file():
-        reason, hint = "is a file, not a store", f"make one of it: bams3 convert {name} OUT.bams3"
-    elif Path(name).is_dir():
-        reason = f"is not a store: it has no {spec.MANIFEST_KEY}"
-        hint = "make one with: bams3 convert IN.bam OUT.bams3 (a conversion that was killed goes on)"
-    else:
-        reason, hint = "is not there", "give the folder that bams3 convert made"
-    return InputError(f"{name} {reason}", kind="not-a-store", hint=hint)
 
 
 def open_store(path: str) -> StoreReader:

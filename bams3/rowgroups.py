@@ -60,18 +60,20 @@ class ChunkReader:
         CorruptDataError
             ``bad-checksum``, naming object and byte range; ``missing-object``.
         """
+        for run in self.runs(groups, columns):
+            self._read(run)
+
+    def runs(self, groups: Sequence[int], columns: set[str] | None) -> list[list[int]]:
+        """The blobs that a fetch would read, a list a request."""
         locate: list[int] = []
         others: list[int] = []
         for group in groups:
-            have, stored = self._fetched.setdefault(group, {}), self._stored_columns(group)
+            have, stored = self._fetched.get(group, {}), self._stored_columns(group)
             codecs = {name: codec for name, (_, codec) in stored.items()}
             wanted = stored.keys() if columns is None else needed(columns, codecs)
             for name in wanted - have.keys():
                 (locate if name in spec.LOCATE else others).append(stored[name][0])
-        if locate:
-            self._read(sorted(locate))
-        for run in self._runs(sorted(others)):
-            self._read(run)
+        return [run for run in (sorted(locate), *self._runs(sorted(others))) if run]
 
     def _stored_columns(self, group: int) -> dict[str, tuple[int, int]]:
         """Blob number and codec number of each column of a row group."""
@@ -103,7 +105,8 @@ class ChunkReader:
             if len(part) != high - low or crc32(part) != int(blobs["crc32"][i]):
                 raise bad_checksum(self._store, stored.key, low, high)
             name = stored.directory.columns[int(blobs["column"][i])]
-            self._fetched[int(blobs["group"][i])][name] = int(blobs["codec"][i]), part
+            fetched = self._fetched.setdefault(int(blobs["group"][i]), {})
+            fetched[name] = int(blobs["codec"][i]), part
 
     def columns(self, group: int) -> Columns:
         """Plain columns of a row group, as far as they were fetched."""

@@ -161,7 +161,7 @@ def test_check_sheet_speaks_to_people_and_to_machines(folder):
     write("r.bed", "chr1\t0\t100\tone\nchr1\t100\t150\n")
     spoken = CliRunner().invoke(check_sheet, ["samples.tsv", "--regions", "r.bed"])
     assert spoken.stdout == "sample\talignment\tstore\treference\nA\ta.bam\t\t\nB\t\ts.bams3\t\n"
-    assert spoken.stderr == "2 samples: 1 to convert, 1 stores; 2 regions, 150 bp\n"
+    assert spoken.stderr == "2 samples: 1 to convert, 1 store; 2 regions, 150 bp\n"
     written = json.loads(
         CliRunner().invoke(check_sheet, ["samples.tsv", "--regions", "r.bed", "--json"]).stdout
     )

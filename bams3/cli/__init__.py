@@ -17,7 +17,18 @@ from ..errors import Bams3Error
 if TYPE_CHECKING:
     import click
 
-COMMANDS = ("convert", "query", "coverage", "export", "verify", "check-sheet", "tabulate")
+COMMANDS = (
+    "convert",
+    "query",
+    "coverage",
+    "stats",
+    "chunks",
+    "cat",
+    "export",
+    "verify",
+    "check-sheet",
+    "tabulate",
+)
 
 #: Packages that a command may do without, and the extra of bams3 that brings them.
 OPTIONAL = {"matplotlib": "plots", "pyarrow": "arrow"}

@@ -61,7 +61,7 @@ from .options import threads as threads_option
     "-o",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="A text file; .gz: BGZF with tabix index; .parquet.",
+    help="A text file; .gz: BGZF with tabix index; .parquet, .arrow.",
 )
 @threads_option
 def command(
@@ -115,7 +115,8 @@ def command(
     per_base = window is None and regions_file is None and not summary
     longest_bp = max(reader.contigs.lengths, default=0)
     to = None if output is None or str(output) == "-" else output
-    write_table(rows, to, header=not per_base, longest_bp=longest_bp, workers=threads)
+    header = None if per_base else "#"
+    write_table(rows, to, header=header, longest_bp=None if summary else longest_bp, workers=threads)
 
 
 def _thresholds(text: str | None) -> tuple[int, ...]:

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import click
 
-from .. import kernels
+from .. import kernels, price
 from ..errors import InputError
 from ..filters import Filters, parse_subsample
-from ..query import StoreReader, open_store
+from ..outputs import write_table
+from ..query import OVERLAP, StoreReader, open_store
 from ..regions import MAX_BP, UNPLACED, BedRow, Region, merge_intervals, parse_region
+from ..selection import Selection, select
 from . import warn
 from .options import all_bits, bed_rows
 from .options import threads as threads_option
@@ -38,11 +40,18 @@ from .options import threads as threads_option
 @click.option("--bam", "-b", "as_bam", is_flag=True, help="Write BAM.")
 @click.option("--uncompressed", "-u", is_flag=True, help="Write uncompressed BAM.")
 @click.option(
+    "--columns",
+    metavar="NAME,...",
+    help="Write a table of these fields, reading nothing else: name, flag, contig, pos, end, mapq, cigar,"
+    " mate_contig, mate_pos, tlen, seq, qual, seq_len, ref_len, tag:NM.",
+)
+@click.option("--explain", is_flag=True, help="Write what would be read, and read no chunk.")
+@click.option(
     "--output",
     "-o",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="x.bam, x.sam or x.cram (without a reference), with header.",
+    help="x.bam, x.sam or x.cram (without a reference), with header; --columns: x.parquet, x.arrow, text.",
 )
 @click.option(
     "--require-flags", "-f", multiple=True, metavar="FLAG", help="Only records with all of these bits."
@@ -71,6 +80,8 @@ def command(
     with_header: bool,
     as_bam: bool,
     uncompressed: bool,
+    columns: str | None,
+    explain: bool,
     output: Path | None,
     require_flags: tuple[str, ...],
     exclude_flags: tuple[str, ...],
@@ -92,11 +103,12 @@ def command(
       bams3 query sample.bams3 chr1:1M-2M
       bams3 query sample.bams3 chr22:1-999999999 --count
       bams3 query sample.bams3 -L targets.bed --tsv
+      bams3 query sample.bams3 chr20 --columns pos,mapq,tag:NM -o chr20.parquet
       bams3 query sample.bams3 chr20 -b -q 30 -F UNMAP,DUP -o chr20.bam
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     if regions and regions_file:
         raise InputError("regions and --regions-file exclude each other", kind="usage")
-    _check_output(output, count or tsv, as_bam or uncompressed, with_header)
+    _check_output(output, count or tsv, as_bam or uncompressed, with_header, columns is not None)
     kernels.keep_freed_memory()
     filters = Filters(
         all_bits(require_flags),
@@ -110,7 +122,20 @@ def command(
     reader = open_store(store)
     rows = bed_rows(regions_file, reader) if regions_file else None
     wanted = [parse_region(text, reader.contigs) for text in regions]
-    if tsv:
+    selection = None if columns is None else Selection(reader, columns.split(","))
+    places = merge_intervals(rows) if rows is not None else wanted or None
+    if explain:
+        if tsv or (count and rows is None):
+            reads = price.of_counts(reader, [row.region for row in rows or []] or wanted, filters)
+        else:
+            needs = OVERLAP if count else selection.needs if selection else None
+            reads = price.of_records(reader, places, filters, needs)
+        _explain(price.of_index(reader) + reads)
+    elif selection is not None:
+        runs = select(selection, reader.groups(places, filters, selection.needs), threads)
+        in_sam = ({name: field.as_in_sam() for name, field in run.items()} for run in runs)
+        write_table(in_sam, None if str(output) == "-" else output, workers=threads)
+    elif tsv:
         _write_table(reader, rows if rows is not None else _as_rows(wanted, regions), filters)
     elif count:
         click.echo(_count(reader, wanted, rows, filters))
@@ -121,15 +146,24 @@ def command(
         )
 
 
-def _check_output(output: Path | None, counts: bool, as_bam: bool, with_header: bool) -> None:
-    if counts and (as_bam or with_header):
-        raise InputError("--count and --tsv write numbers, -b, -u and -h records", kind="usage")
+def _check_output(output: Path | None, counts: bool, as_bam: bool, with_header: bool, columns: bool) -> None:
+    if counts + columns > 1 or ((counts or columns) and (as_bam or with_header)):
+        message = "--count, --tsv, --columns and records (-b, -u, -h) exclude each other"
+        raise InputError(message, kind="usage")
     if output is None or str(output) == "-":
         return
     if counts:
         raise InputError("--count and --tsv write to stdout", kind="usage", hint="use > FILE")
     if as_bam and output.suffix.lower() != ".bam":
         raise InputError(f"{output}: -b and -u write BAM", kind="usage", hint="give it a name with .bam")
+
+
+def _explain(reads: list[price.Read]) -> None:
+    click.echo("object\tranges\tbytes")
+    for read in reads:
+        click.echo("\t".join(map(str, read)))
+    total = f"{sum(read.ranges for read in reads)}\t{sum(read.size_bytes for read in reads)}"
+    click.echo(f"total\t{total}")
 
 
 def _as_rows(regions: list[Region], texts: tuple[str, ...]) -> list[BedRow]:
