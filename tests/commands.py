@@ -12,9 +12,9 @@ from bams3.cli import _run
 
 EXIT_CODES = {
     2: "not-alignments unsorted position-too-long output-exists not-a-store missing-reference no-such-file"
-    " not-a-file no-permission",
+    " not-a-file no-permission too-many-tags not-a-chunk mixed-stores",
     3: "truncated-file bad-bgzf-block bad-bgzf-crc bad-bam-header bad-record bad-tag cigar-mismatch"
-    " bad-alignments too-many-tags bad-manifest bad-checksum bad-index bad-chunk bad-column missing-object"
+    " bad-alignments bad-manifest bad-checksum bad-index bad-chunk bad-column missing-object"
     " damaged newer-format older-format",
     4: "disk disk-full write-failed input-output out-of-memory",
     130: "interrupted",

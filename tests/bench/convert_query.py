@@ -29,43 +29,45 @@ COUNT_ALL = ("samtools", "view", "-c", "-@2")
 
 def main() -> None:
     """Measure, write the rows, print the table."""
-    options = _options()
+    options = parsed("bench", "convert-query", __doc__, four_times=True)
     if os.getloadavg()[0] > 0.3:
         print("warning: this machine is busy, the times will say so", file=sys.stderr)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="bams3-bench-", dir=options.scratch) as name:
         folder = Path(name)
-        _link(Path(options.bam), folder)
-        _warm(folder / BAM)
+        link(Path(options.bam), folder)
+        warm(folder / BAM)
         compileall.compile_dir(harness.ROOT / "bams3", quiet=1)  # as pip does when it installs
         for entries in tasks(folder, options.four_times):
             _index(folder)
             rows += harness.measure(
                 entries, folder, 1 if "four times" in entries[0].task else options.repeats
             )
-            print(_progress(rows[-len(entries) :]), file=sys.stderr)
+            print(progress(rows[-len(entries) :]), file=sys.stderr)
     rows_path = Path(options.rows)
     rows_path.parent.mkdir(parents=True, exist_ok=True)
     harness.write_rows(rows_path, rows)
     print(report.render_times(rows))
 
 
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+def parsed(target: str, kind: str, about: str | None, *, four_times: bool = False) -> argparse.Namespace:
+    """The options of a benchmark on a BAM."""
+    parser = argparse.ArgumentParser(prog=f"make {target}", description=about)
     parser.add_argument("bam", metavar="BAM", help="coordinate-sorted, with its .bai or .csi beside it")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--four-times", action="store_true", help="also convert four copies as one BAM")
-    parser.add_argument("--rows", default=f"build/{time.strftime('%Y-%m')}-convert-query.jsonl")
+    if four_times:
+        parser.add_argument("--four-times", action="store_true", help="also convert four copies as one BAM")
+    parser.add_argument("--rows", default=f"build/{time.strftime('%Y-%m')}-{kind}.jsonl")
     parser.add_argument("--scratch", help="where a folder for five times the size of BAM may be made")
     options = parser.parse_args()
     if not options.bam:
-        parser.error("which BAM? make bench BAM=file.bam (coordinate-sorted, with its index)")
+        parser.error(f"which BAM? make {target} BAM=file.bam (coordinate-sorted, with its index)")
     if shutil.which("samtools") is None:
         parser.error("needs its peer: apt-get install samtools")
     return options
 
 
-def _link(bam: Path, folder: Path) -> None:
+def link(bam: Path, folder: Path) -> None:
     """The BAM and its index under fixed names, so that the rows name no folder."""
     index = next(
         (path for path in (bam.with_suffix(".bam.bai"), bam.with_suffix(".bam.csi")) if path.exists()), None
@@ -82,14 +84,15 @@ def _index(folder: Path) -> None:
         subprocess.run(["samtools", "index", CRAM], cwd=folder, check=True)
 
 
-def _warm(path: Path) -> None:
+def warm(path: Path) -> None:
     """Read a file, so that every tool finds it in the page cache."""
     with path.open("rb") as file:
         while file.read(1 << 24):
             pass
 
 
-def _progress(rows: list[Row]) -> str:
+def progress(rows: list[Row]) -> str:
+    """A line about one task."""
     return "; ".join(f"{row['tool']} {row['seconds']}" for row in rows) + f"  {rows[0]['task']}"
 
 

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +173,9 @@ def _run(command: Command, folder: Path, total: Run, keep: bool) -> None:
 
 
 def argv(command: Command) -> list[str]:
-    """What to execute for a command of an entry."""
-    return [sys.executable, "-m", "bams3", *command[1:]] if command[0] == "bams3" else list(command)
+    """What to execute for a command of an entry; ``python`` is the one that runs this."""
+    ours = {"bams3": [sys.executable, "-m", "bams3"], "python": [sys.executable]}
+    return [*ours.get(command[0], [command[0]]), *command[1:]]
 
 
 def environment() -> dict[str, str]:
@@ -267,6 +269,8 @@ def integers(text: bytes) -> int:
 
 def version(tool: str) -> str:
     """The first line of what a tool says of itself, without its name."""
+    if tool == "pysam":
+        return metadata.version(tool)
     command = argv((tool, "--version"))
     said = subprocess.run(command, capture_output=True, env=environment()).stdout.decode(errors="replace")
     return said.partition("\n")[0].removeprefix(tool).strip()

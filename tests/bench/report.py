@@ -50,10 +50,7 @@ def with_table(page: str, kind: str, table: str) -> str:
 
 def render_times(rows: list[Row]) -> str:
     """A line for each task and peer, and where and when they were measured."""
-    lines = [
-        "| task | bams3 | samtools | bams3 / samtools | bytes | peak memory |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = ["| task | bams3 | peer | bams3 / peer | bytes | peak memory |", "|---|---|---|---|---|---|"]
     for _, group in groupby(rows, lambda row: row["task"]):
         ours, *peers = group
         lines += [_times(ours, peer) for peer in peers]
@@ -64,7 +61,7 @@ def _times(ours: Row, peer: Row) -> str:
     cells = [
         ours["task"],
         _seconds(ours),
-        f"`{peer['form']}` {_seconds(peer)}",
+        f"`{'' if peer['tool'] == 'bams3' else peer['tool'] + ' '}{peer['form']}` {_seconds(peer)}",
         f"{ratio(peer, ours):.2f}",
         f"{_mb(ours['bytes'])} / {_mb(peer['bytes'])} MB" if ours["bytes"] else "",
         f"{_mb(max(ours['peak_bytes']))} / {_mb(max(peer['peak_bytes']))} MB",
@@ -94,7 +91,7 @@ def _footing(rows: list[Row]) -> list[str]:
         f"Medians of {len(rows[0]['seconds'])} (least-most) where the memory holds all files; {versions}; "
         f"{_all(rows, 'date')}, {_all(rows, 'cores')} cores of {_all(rows, 'cpu')},",
         f"Python {_all(rows, 'python')}, commit {_all(rows, 'commit')}. Bytes and memory are bams3's / "
-        "samtools'; memory is the most of all repeats, processes added up.",
+        "the peer's; memory is the most of all repeats, processes added up.",
     ]
 
 
@@ -151,9 +148,25 @@ def render_sizes(rows: list[Row]) -> str:
     return "\n".join([*lines, "", footing, ""])
 
 
+# ---- what questions cost ----
+
+
+def render_prices(rows: list[Row]) -> str:
+    """A line for each question."""
+    lines = ["| question | requests | bytes | share of the store |", "|---|---|---|---|"]
+    for row in rows:
+        share = f"{row['bytes'] / row['store']:.3%}"
+        lines.append(f"| {row['question']} | {row['requests']} | {row['bytes']:,} | {share} |")
+    footing = (
+        f"Of a store of {_mb(rows[0]['store'])} MB, opened for each question (its manifest is one request); "
+        f"{_all(rows, 'date')}, commit {_all(rows, 'commit')}."
+    )
+    return "\n".join([*lines, "", footing, ""])
+
+
 #: What each page shows: the kinds of its rows in the order of their places, and how they become tables.
 PAGES: dict[str, tuple[tuple[str, Callable[[list[Row]], str]], ...]] = {
-    "README.md": (("convert-query", render_times),),
+    "README.md": (("convert-query", render_times), ("depth-stats", render_times), ("prices", render_prices)),
     "tests/bench/README.md": (("convert-profile", render_profile), ("sizes", render_sizes)),
 }
 
