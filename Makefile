@@ -4,6 +4,7 @@
 # make check    linters, types and formatting; make format mends what it can
 # make sanitize the tests of the compiled code under ASan and UBSan
 # make bench BAM=file.bam    the benchmarks;   make profile BAM=file.bam    where a conversion's time goes
+# make ask BAM=file.bam      depth, statistics and columns;  make prices STORE=folder    what questions read
 # make fuzz SECONDS=600      every decoder under libFuzzer, ASan and UBSan
 # make sizes DIR=folder      real files as BAM, CRAM 3.1 and store
 # make clean    removes what these made
@@ -18,7 +19,7 @@ NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
 PYTEST := $(BIN)/pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check format sanitize bench profile sizes fuzz clean
+.PHONY: setup demo test check format sanitize bench ask prices profile sizes fuzz clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -70,6 +71,12 @@ sanitize: setup
 
 bench: setup
 	$(BIN)/python -m tests.bench.convert_query "$(BAM)" $(ARGS)
+
+ask: setup
+	$(BIN)/python -m tests.bench.depth_stats "$(BAM)" $(ARGS)
+
+prices: setup
+	$(BIN)/python -m tests.bench.prices "$(STORE)" $(ARGS)
 
 profile: setup
 	$(BIN)/python -m tests.bench.profile_convert "$(BAM)" $(ARGS)

@@ -17,6 +17,7 @@ from .kernels import Axis, Changes, SpanSums
 
 #: Reads that are not counted unless a user says so: unmapped, secondary, failed, duplicate.
 DEFAULT_EXCLUDE_FLAGS = 0x704
+_UNMAPPED = 0x4
 #: Depth is held for this many positions at a time: the longest span of a chunk, and then some.
 MAX_PIECE_BP = spec.MAX_CHUNK_SPAN_BP + (1 << 16)
 
@@ -28,8 +29,9 @@ class Rules:
     Attributes
     ----------
     mode
-        ``depth``: the bases of M, = and X (samtools depth). ``span``: from the first base to the
-        last, deletions and skips too (mosdepth -x, samtools bedcov).
+        What a read covers; an unmapped one covers nothing. ``depth``: the bases of M, = and X (samtools
+        depth). ``span``: from the first base to the last, deletions and skips too (mosdepth -x, samtools
+        bedcov).
     filters
         Which reads count.
     min_bq
@@ -56,12 +58,15 @@ class Rules:
     def needs(self) -> set[str]:
         """Columns that depth is made of under these rules."""
         covers = {"ref_len"} if self.mode == "span" else {"cigar"}
-        return (
-            {"contig", "pos"}
-            | covers
-            | self.filters.needs()
-            | ({"seq_len", "quals"} if self.min_bq else set())
-        )
+        quality = {"seq_len", "quals"} if self.min_bq else set()
+        return {"contig", "pos", "flag"} | covers | quality | self.filters.needs()
+
+    def mask(self, columns: Columns) -> Array:
+        """Which records count (R, uint8)."""
+        assert columns.flag is not None
+        keep = self.filters.mask(columns)
+        mapped: Array = (columns.flag & _UNMAPPED == 0).view(np.uint8)
+        return mapped if keep is None else mapped & keep
 
     @property
     def indexed(self) -> bool:
@@ -78,9 +83,11 @@ def axis_of(first_contig: int, lengths: Array) -> Axis:
 
 def begin_changes(axis: Axis, extents: Array) -> Changes:
     """No changes yet, with room for records of these extents."""
-    base = axis.base[extents["contig"] - axis.first_contig].astype(np.int64)
-    start = max(int((base + extents["start"]).min()), 0)
-    end = min(int((base + extents["end"]).max()), int(axis.length.sum()))
+    local = extents["contig"] - axis.first_contig
+    base, length = axis.base[local].astype(np.int64), axis.length[local].astype(np.int64)
+    # Records may lie beyond their contig's end, where the next one begins.
+    start = int((base + np.clip(extents["start"], 0, length)).min())
+    end = int((base + np.clip(extents["end"], 0, length)).max())
     dense = np.zeros(min(max(end - start, 0), MAX_PIECE_BP), np.int32)
     return Changes(start, dense, np.empty(0, np.int64))
 
@@ -90,21 +97,21 @@ def add_columns(columns: Columns, keep: Array | None, axis: Axis, rules: Rules, 
     assert columns.pos is not None
     assert columns.contig is not None
     mode = kernels.SPAN if rules.mode == "span" else kernels.ALIGNED
-    late = kernels.add_changes(columns, keep, axis, mode, rules.min_bq, to, _max_late(columns, axis, to))
+    max_late = _max_late(columns, axis, to, mode)
+    late = kernels.add_changes(columns, keep, axis, mode, rules.min_bq, to, max_late)
     return to._replace(late=np.concatenate((to.late, late)))
 
 
-def _max_late(columns: Columns, axis: Axis, to: Changes) -> int:
+def _max_late(columns: Columns, axis: Axis, to: Changes, mode: int) -> int:
     """How many changes may lie behind ``to.dense``."""
     end = to.start + to.dense.size
-    if end >= int(axis.length.sum()):
-        return 2 * columns.n  # where a read ends at the very end
-    sizes = np.full(columns.n, 2, np.int64)
-    if columns.cigar is not None:
-        sizes = columns.cigar.lengths.astype(np.int64) // 2  # two changes for each 4 bytes
-        if columns.seq_len is not None:
-            sizes = sizes + columns.seq_len
-    return int(sizes.sum())
+    if end >= int(axis.length.sum()) or mode == kernels.SPAN:
+        return 2 * columns.n  # where reads begin and end
+    assert columns.cigar is not None
+    sizes = columns.cigar.lengths // 2  # two changes for each operation of 4 bytes
+    if columns.seq_len is not None:
+        sizes = sizes + columns.seq_len  # and one for each base whose quality is another kind
+    return int(sizes.sum(dtype=np.int64))
 
 
 class Piece(NamedTuple):

@@ -63,7 +63,7 @@ def depth_pieces(
         changes, counts = begin_changes(task.axis, task.extents), None
         for group in task.groups:
             columns = chunk.columns(group)
-            keep = rules.filters.mask(columns)
+            keep = rules.mask(columns)
             changes = add_columns(columns, keep, task.axis, rules, changes)
             if tally:
                 more = tally.counts(columns, keep, task.axis)

@@ -1,8 +1,9 @@
-"""Tables in and out: the samples sheet of a cohort, and counts of samples x regions.
+"""Tables in and out: the samples sheet of a cohort, and tables of samples x regions.
 
 The samples sheet says which samples a cohort has and where each one's alignments are; ``read_samples``
 checks every cell of it, so that a mistake is one line before the first job runs and not a failure an hour
-later. A count table has one row a region and one column a sample; a sample's own table is the case of one.
+later. A region table has one row a region and one column a sample: reads, mean depth, breadth. A sample's own
+table has a column for each of these.
 """
 
 import csv
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +28,9 @@ SHEET_COLUMNS = {
 """The columns of a samples sheet and what they hold. A row fills exactly one of alignment and store."""
 
 REGION_COLUMNS = ("contig", "start", "end", "name")
-"""The first columns of every count table: a region in BED coordinates, 0-based half-open."""
+"""The first columns of every region table: a region in BED coordinates, 0-based half-open."""
 
+_NUMBER = re.compile(r"[0-9]{1,18}(\.[0-9]{1,18})?", re.ASCII)
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
 
@@ -52,7 +54,7 @@ class _Problem(NamedTuple):
 
 
 class CountedRegion(NamedTuple):
-    """A row of a count table: a named region, 0-based half-open."""
+    """A row of a region table: a named region, 0-based half-open."""
 
     contig: str
     start_bp: int
@@ -70,14 +72,17 @@ class CountedRegion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CountTable:
-    """Reads of N regions in S samples.
+    """Numbers of N regions in S samples.
 
-    ``counts`` is int64 of shape (N, S); ``regions`` and ``samples`` name its rows and columns.
+    ``counts`` has shape (N, S): int64 where all are whole numbers, else float64. ``regions`` and
+    ``samples`` name its rows and columns; ``column`` says what is told: count (reads), mean (depth),
+    breadth (share of bases covered), or whatever the samples' tables call it.
     """
 
     regions: tuple[CountedRegion, ...]
     samples: tuple[str, ...]
-    counts: npt.NDArray[np.int64]
+    counts: npt.NDArray[Any]
+    column: str = "count"
 
 
 def read_samples(path: Path) -> list[Sample]:
@@ -245,8 +250,11 @@ def _path_hint(path: str) -> str:
     return f"relative paths start at the working directory, {Path.cwd()}"
 
 
-def read_counts(path: Path) -> CountTable:
-    """The count table of a file; a column ``count`` of a sample's own table becomes the file's stem.
+def read_counts(path: Path, column: str | None = None) -> CountTable:
+    """The region table of a file: all of its samples, or one ``column`` of a sample's own table.
+
+    A sample's own table names it by the file's stem: that of ``bams3 query --tsv`` (column ``count``), or of
+    ``bams3 coverage -L`` (``mean``, ``breadth``, ...).
 
     Raises
     ------
@@ -257,42 +265,53 @@ def read_counts(path: Path) -> CountTable:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as err:
         raise InputError(f"{path}: not a readable table: {err}", kind="bad-counts") from None
-    header = lines[0].split("\t") if lines else []
-    samples = tuple(path.stem if name == "count" else name for name in header[len(REGION_COLUMNS) :])
-    if tuple(header[: len(REGION_COLUMNS)]) != REGION_COLUMNS or not samples:
+    header = lines[0].removeprefix("#").split("\t") if lines else []
+    told = header[len(REGION_COLUMNS) :]
+    if tuple(header[: len(REGION_COLUMNS)]) != REGION_COLUMNS or not told:
         raise InputError(
-            f"{path} line 1: not the header of a count table",
+            f"{path} line 1: not the header of a region table",
             kind="bad-counts",
-            hint=f"it starts with {', '.join(REGION_COLUMNS)}, as `bams3 query --tsv` writes it",
+            hint=f"it starts with {', '.join(REGION_COLUMNS)}, as query --tsv and coverage -L write it",
         )
+    if column is not None and column not in told:
+        raise InputError(
+            f"{path} line 1: no column {column!r}", kind="bad-counts", hint=f"there are {', '.join(told)}"
+        )
+    if column is None and "mean" in told:
+        message = f"{path}: a table of one sample has several columns"
+        raise InputError(message, kind="bad-counts", hint=f"--column names one of {', '.join(told)}")
     if len(lines) < 2:
         raise InputError(f"{path}: no regions, only a header", kind="bad-counts")
-    regions, counts = [], np.empty((len(lines) - 1, len(samples)), dtype=np.int64)
-    for number, text in enumerate(lines[1:]):
-        region, counts[number] = _parse_count_row(path, number + 2, header, text)
-        regions.append(region)
-    return CountTable(tuple(regions), samples, counts)
+    column = "count" if column is None and told == ["count"] else column
+    wanted = told if column is None else [column]
+    regions, rows = [], []
+    for number, text in enumerate(lines[1:], 2):
+        cells = _cells(path, number, header, text)
+        regions.append(CountedRegion(cells["contig"], int(cells["start"]), int(cells["end"]), cells["name"]))
+        rows.append([cells[name] for name in wanted])
+    whole = all(cell.isdigit() for row in rows for cell in row)
+    counts = np.array(rows).astype(np.int64 if whole else np.float64)
+    samples = tuple(told) if column is None else (path.stem,)
+    return CountTable(tuple(regions), samples, counts, column or "count")
 
 
-def _parse_count_row(
-    path: Path, line: int, header: Sequence[str], text: str
-) -> tuple[CountedRegion, list[int]]:
+def _cells(path: Path, line: int, header: Sequence[str], text: str) -> dict[str, str]:
+    """The cells of a row by column; all but contig and name are numbers."""
     cells = text.split("\t")
     if len(cells) != len(header):
         raise InputError(
             f"{path} line {line}: {len(cells)} cells under a header of {len(header)}", kind="bad-counts"
         )
     for column, cell in zip(header, cells, strict=True):
-        number = column not in ("contig", "name")
-        if number and not (cell.isascii() and cell.isdigit() and len(cell) < 19):
+        is_number = _NUMBER.fullmatch(cell) and ("." not in cell or column not in REGION_COLUMNS)
+        if column not in ("contig", "name") and not is_number:
             raise InputError(
-                f"{path} line {line} column {column}: {cell!r} is not a count", kind="bad-counts"
+                f"{path} line {line} column {column}: {cell!r} is not a number", kind="bad-counts"
             )
-    contig, start, end, name = cells[:4]
-    return CountedRegion(contig, int(start), int(end), name), [int(cell) for cell in cells[4:]]
+    return dict(zip(header, cells, strict=True))
 
 
-def join_counts(paths: Sequence[Path]) -> CountTable:
+def join_counts(paths: Sequence[Path], column: str | None = None) -> CountTable:
     """One table of all samples from tables of the same regions in the same order.
 
     Raises
@@ -305,7 +324,7 @@ def join_counts(paths: Sequence[Path]) -> CountTable:
     -----
     Holds every table once: 8 bytes a region and sample.
     """
-    tables = [read_counts(path) for path in paths]
+    tables = [read_counts(path, column) for path in paths]
     first = tables[0]
     origin: dict[str, Path] = {}
     for path, table in zip(paths, tables, strict=True):
@@ -318,7 +337,8 @@ def join_counts(paths: Sequence[Path]) -> CountTable:
                     hint="the name of a table's file is the name of its sample",
                 )
             origin[sample] = path
-    return CountTable(first.regions, tuple(origin), np.hstack([table.counts for table in tables]))
+    counts = np.hstack([table.counts for table in tables])
+    return CountTable(first.regions, tuple(origin), counts, first.column)
 
 
 def _check_same_regions(path: Path, table: CountTable, other_path: Path, other: CountTable) -> None:
@@ -339,10 +359,11 @@ def _check_same_regions(path: Path, table: CountTable, other_path: Path, other: 
 
 
 def format_counts(table: CountTable) -> Iterator[str]:
-    """Lines of the TSV form of a count table, header first."""
+    """Lines of the TSV form of a region table, header first; what is not whole has four decimals."""
     yield "\t".join([*REGION_COLUMNS, *table.samples]) + "\n"
-    for region, counts in zip(table.regions, table.counts.tolist(), strict=True):
-        yield "\t".join(map(str, (*region, *counts))) + "\n"
+    whole = table.counts.dtype.kind == "i"
+    for region, row in zip(table.regions, table.counts.tolist(), strict=True):
+        yield "\t".join((*map(str, region), *(str(n) if whole else f"{n:.4f}" for n in row))) + "\n"
 
 
 def write_counts(table: CountTable, path: Path) -> None:

@@ -25,15 +25,10 @@ from bams3.store import MemoryStore
 
 TOO_MANY, BAD_COLUMN = 11, 12
 COVERING, LONGEST = "M=X", 2**28 - 1
-UNMAPPED, NOWHERE = 4, "?"  # SAM has no letter for operation 9
+UNMAPPED, LETTERS = 4, OPS + "?" * 7  # SAM has no letters for operations 9 to 15
 
 
 # ---- twins ----
-
-
-def operation(word):
-    """Length and letter of a BAM operation."""
-    return word >> 4, OPS[word & 15] if word & 15 < len(OPS) else NOWHERE
 
 
 def check_lengths(c, keep, *needed):
@@ -72,7 +67,8 @@ def counted(c, keep, first_contig, n_contigs, cigars, quals):
 def aligned(operations, at, limit, n_quals):
     """(offset in the read, position, length) of every M, = and X that begins in front of ``limit``."""
     read = 0
-    for n, op in map(operation, operations):
+    for word in operations:
+        n, op = word >> 4, LETTERS[word & 15]
         if at >= limit:
             return
         if op in CONSUMES_QUERY and n_quals and read + n > n_quals:
@@ -184,7 +180,7 @@ class Read(NamedTuple):
 
     @property
     def cigar(self):
-        return b"".join((n << 4 | (OPS + NOWHERE).index(op)).to_bytes(4, "little") for n, op in self.ops)
+        return b"".join((n << 4 | LETTERS.index(op)).to_bytes(4, "little") for n, op in self.ops)
 
     def bases(self, length_bp, mode="depth", min_bq=0):
         """Positions that it covers of a contig of this length."""
@@ -230,11 +226,8 @@ def passing(reads, filters):
 def columns_of(reads):
     """Columns of reads, without those that depth does not know."""
     c = Columns(len(reads))
-    c.contig, c.pos, c.flag, c.mapq = (
-        np.array([getattr(read, name) for read in reads], INT_COLUMNS[name])
-        for name in ("contig", "pos", "flag", "mapq")
-    )
-    c.ref_len = np.array([read.ref_len for read in reads], np.uint32)
+    for name in "contig pos flag mapq ref_len".split():
+        setattr(c, name, np.array([getattr(read, name) for read in reads], INT_COLUMNS[name]))
     c.mate_contig = np.full(c.n, -1, np.int32)
     c.seq_len = np.array([len(read.quals) for read in reads], np.uint32)
     c.cigar, c.quals = strings([read.cigar for read in reads]), u8(b"".join(read.quals for read in reads))
@@ -296,13 +289,9 @@ def rows_of(columns):
 
 def runs_of(depths, low, high):
     """(start, end, depth) of the runs of equal depth of known depths, which are 0 behind their end."""
-    full, rows = [*depths.tolist(), *[0] * max(high - depths.size, 0)], []
-    for at in range(low, high):
-        if rows and rows[-1][2] == full[at]:
-            rows[-1] = rows[-1][0], at + 1, full[at]
-        else:
-            rows.append((at, at + 1, full[at]))
-    return rows
+    full = [*depths.tolist(), *[0] * max(high - depths.size, 0)]
+    runs = [(depth, list(run)) for depth, run in groupby(range(low, high), full.__getitem__)]
+    return [(run[0], run[-1] + 1, depth) for depth, run in runs]
 
 
 class Stored(NamedTuple):
@@ -316,6 +305,12 @@ class Stored(NamedTuple):
     def depth(self, rules):
         return depth_of(passing(self.reads, rules.filters), self.lengths, rules.mode, rules.min_bq)
 
+    def spans(self, k):
+        """Spans of a contig, most of them on bounds of reads."""
+        ends = [edge for read in self.reads if read.contig == k for edge in (read.pos, read.end)]
+        near = {edge + more for edge in ends for more in (-1, 0, 1)} | {0, self.lengths[k]}
+        return bounds(self.lengths[k], sorted(edge for edge in near if 0 <= edge <= self.lengths[k]))
+
 
 def stored(reads, lengths, span_bp=150, chunk_records=2, group_records=1):
     header = header_bytes([(f"c{k}", length) for k, length in enumerate(lengths)])
@@ -328,16 +323,19 @@ def stored(reads, lengths, span_bp=150, chunk_records=2, group_records=1):
 # ---- strategies ----
 
 QUALITY = st.sampled_from([0, 1, 19, 20, 21, 40, 93, 254, 255])
-FLAG = st.sampled_from([0, 0, 0, 16, 99, 0x400, 0x100, 0x200, 0x800, UNMAPPED, UNMAPPED | 0x400])
+FLAG = st.sampled_from([0, 99] * 6 + [16, 0x400, 0x100, 0x200, 0x800, UNMAPPED, UNMAPPED | 0x400])
 MIN_BQ = st.sampled_from([0, 0, 1, 20, 93, 255])
 SHORT = st.integers(0, 7)
+U32 = st.integers(0, 5) | st.sampled_from([2**31 - 1, 2**31, 2**32 - 1])
+I64 = st.integers(-(2**63), 2**63 - 1) | st.integers(-1000, 1000)
 ANY_LENGTH = SHORT | st.sampled_from([40, 150, LONGEST])
+STRIPED = Read(2, 3, ((7, "M"),), bytes([30, 10] * 3 + [30]))
 
 
 @st.composite
 def operations(draw, has_seq):
     """Operations of any kind; those that take no bases of a read, which has any, may be huge."""
-    ops = draw(st.lists(st.sampled_from("MMMIDNSHP=X" + NOWHERE), max_size=5))
+    ops = draw(st.lists(st.sampled_from("MMMIDNSHP=X?"), max_size=5))
     return tuple((draw(SHORT if has_seq and op in CONSUMES_QUERY else ANY_LENGTH), op) for op in ops)
 
 
@@ -355,8 +353,8 @@ def any_read(draw, lengths, first_contig=0, beyond_bp=5):
 @st.composite
 def several_reads(draw, lengths, max_size=8, **options):
     """Reads in coordinate order."""
-    one = any_read(lengths, **options)
-    return sorted(draw(st.lists(one, max_size=max_size)), key=lambda read: read[:2])
+    one, n = any_read(lengths, **options), draw(st.integers(0, max_size))
+    return sorted(draw(st.lists(one, min_size=n, max_size=n)), key=lambda read: read[:2])
 
 
 @st.composite
@@ -377,22 +375,23 @@ def cut_chunks(draw, lengths, **options):
 def any_rules(draw, modes=("depth", "depth", "span")):
     """Rules that leave out unmapped reads."""
     mode = draw(st.sampled_from(modes))
-    choices = [0, 0, 0, 0x41], [0x704, 0x704, UNMAPPED, UNMAPPED | 16], [0, 20]
+    choices = [0, 0, 0, 0x41], [0x704, 0x704, UNMAPPED, UNMAPPED | 16], [0, 0, 20]
     required, excluded, min_mapq = (draw(st.sampled_from(choice)) for choice in choices)
     filters = Filters(required, excluded, min_mapq=min_mapq)
     return Rules(mode, filters, draw(MIN_BQ) if mode == "depth" else 0)
 
 
-def bounds(top):
-    """Start and end of a span, which may be empty."""
-    return st.tuples(*[st.integers(0, top)] * 2).map(sorted).map(tuple)
+def bounds(top, edges=()):
+    """Start and end of a span, which may be empty; most of them are one of ``edges``."""
+    edge = st.sampled_from(edges) | st.integers(0, top) if edges else st.integers(0, top)
+    return st.tuples(edge, edge).map(sorted).map(tuple)
 
 
 @st.composite
 def stores(draw):
-    lengths = draw(st.lists(st.sampled_from([0, 1, 30, 99, 100, 250, 640]), min_size=1, max_size=4))
+    lengths = draw(st.lists(st.sampled_from([0, 1, 30, 99, 100, 130, 350]), min_size=1, max_size=4))
     reads = draw(several_reads(lengths, max_size=12)) + [Read(-1, -1, flag=UNMAPPED)] * draw(
         st.integers(0, 2)
     )
-    sizes = draw(st.sampled_from([100, 150, 400])), draw(st.integers(1, 4)), draw(st.integers(1, 2))
+    sizes = draw(st.sampled_from([100, 400, 1000])), draw(st.integers(1, 8)), draw(st.integers(1, 4))
     return Stored(stored(reads, lengths, *sizes), reads, lengths, draw(st.integers(1, 3)))

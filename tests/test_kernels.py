@@ -302,10 +302,10 @@ class TestBoth:
     @example(several=[record(pos=95, cigar="4M300N4=", seq="A" * 8)], first_window=0)
     def test_depth_is_that_of_the_twin(self, k, several, first_window):
         near = [one for one in several if struct.unpack_from("<i", one, 8)[0] < 9000] or [record(contig=-1)]
-        c, base, n = columns_of(*near), np.array([0, 20], np.uint64), np.array([20, 31], np.uint64)
+        c, base, length = columns_of(*near), np.array([0, 20], np.uint64), np.array([1970, 3100], np.uint64)
         sums, wanted = np.zeros(30, np.uint64), np.zeros(30, np.uint64)
-        k.add_depth(c, 0, base, n, first_window, sums)
-        twins.add_depth(c, 0, base, n, first_window, wanted)
+        k.add_depth(c, 0, base, length, first_window, sums)
+        twins.add_depth(c, 0, base, length, first_window, wanted)
         assert sums.tolist() == wanted.tolist()
 
     def test_depth_counts_aligned_bases_and_no_deletions(self, k):
@@ -317,7 +317,7 @@ class TestBoth:
             record(contig=1, pos=0),
         )
         sums = np.zeros(3, np.uint64)
-        k.add_depth(c, 0, np.array([0, 2], np.uint64), np.array([2, 1], np.uint64), 0, sums)
+        k.add_depth(c, 0, np.array([0, 2], np.uint64), np.array([200, 100], np.uint64), 0, sums)
         assert sums.tolist() == [2, 5, 4]
 
     @given(
@@ -328,16 +328,16 @@ class TestBoth:
     def test_depth_of_long_operations_is_that_of_the_twin(self, k, starts, length, first_window):
         cigar = f"{length}M{length % 7}D{length}="
         c = columns_of(*(record(contig=pos % 2, pos=pos, cigar=cigar, seq="") for pos in starts))
-        base, n = np.array([0, 20], np.uint64), np.array([20, 31], np.uint64)
+        base, length_bp = np.array([0, 20], np.uint64), np.array([1970, 3100], np.uint64)
         sums, wanted = np.ones(12, np.uint64), np.ones(12, np.uint64)
-        k.add_depth(c, 0, base, n, first_window, sums)
-        twins.add_depth(c, 0, base, n, first_window, wanted)
+        k.add_depth(c, 0, base, length_bp, first_window, sums)
+        twins.add_depth(c, 0, base, length_bp, first_window, wanted)
         assert sums.tolist() == wanted.tolist()
 
     def test_bases_beyond_the_end_of_a_contig_have_no_depth(self, k):
         c, sums = columns_of(record(pos=198, cigar="4M"), record(contig=2, pos=0)), np.zeros(9, np.uint64)
-        k.add_depth(c, 0, np.array([0, 2], np.uint64), np.array([2, 7], np.uint64), 0, sums)
-        assert sums.tolist() == [0, 2, 0, 0, 0, 0, 0, 0, 0]
+        k.add_depth(c, 0, np.array([0, 2], np.uint64), np.array([199, 700], np.uint64), 0, sums)
+        assert sums.tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 0]
 
     # -- names --
 
@@ -405,9 +405,13 @@ class TestNative:
 
     def test_depth_of_reads_over_a_billion_bases_takes_no_time(self):
         reads = [record(pos=0, cigar="268435455M" * 7, seq="")] * 1000
-        base, n, sums = np.zeros(1, np.uint64), np.full(1, 1 << 25, np.uint64), np.zeros(65_536, np.uint64)
+        base, length, sums = (
+            np.zeros(1, np.uint64),
+            np.full(1, 100 << 25, np.uint64),
+            np.zeros(65_536, np.uint64),
+        )
         for frame in range(16):  # a loop over their windows would take hours
-            kernels.add_depth(columns_of(*reads), 0, base, n, frame * sums.size, sums)
+            kernels.add_depth(columns_of(*reads), 0, base, length, frame * sums.size, sums)
         assert (sums == 16 * 1000 * 100).all()
 
     def test_more_tag_columns_than_there_is_room_for_are_refused(self):

@@ -238,14 +238,14 @@ def test_a_sample_in_two_tables_is_refused(folder):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "A.tsv line 1: not the header of a count table"),
+        ("", "A.tsv line 1: not the header of a region table"),
         ("chr1\t0\t10\tone\t1\n", "A.tsv line 1: not the header"),
         ("contig\tstart\tend\tname\n", "A.tsv line 1: not the header"),
         (HEADER, "A.tsv: no regions, only a header"),
         (HEADER + "chr1\t0\t10\tone\n", "A.tsv line 2: 4 cells under a header of 5"),
-        (HEADER + "chr1\t0\t10\tone\t-1\n", "A.tsv line 2 column count: '-1' is not a count"),
-        (HEADER + "chr1\tx\t10\tone\t1\n", "A.tsv line 2 column start: 'x' is not a count"),
-        (HEADER + "chr1\t0\t10\tone\t" + "9" * 30 + "\n", "is not a count"),
+        (HEADER + "chr1\t0\t10\tone\t-1\n", "A.tsv line 2 column count: '-1' is not a number"),
+        (HEADER + "chr1\tx\t10\tone\t1\n", "A.tsv line 2 column start: 'x' is not a number"),
+        (HEADER + "chr1\t0\t10\tone\t" + "9" * 30 + "\n", "is not a number"),
     ],
 )
 def test_a_damaged_table_is_named(folder, text, expected):
@@ -253,6 +253,27 @@ def test_a_damaged_table_is_named(folder, text, expected):
         read_counts(write("A.tsv", text))
     assert expected in str(caught.value)
     assert caught.value.kind == "bad-counts"
+
+
+COVERAGE = "#contig\tstart\tend\tname\tmean\tbreadth\tmin\tmax\n"
+
+
+def test_a_column_of_coverage_tables_is_joined_with_its_digits(folder):
+    write("A.tsv", COVERAGE + "chr1\t0\t10\tone\t12.5000\t1.0000\t3\t20\n")
+    write("B.tsv", COVERAGE + "chr1\t0\t10\tone\t0.1234\t0.5000\t0\t1\n")
+    for column, cells in (("mean", "12.5000\t0.1234"), ("breadth", "1.0000\t0.5000"), ("max", "20\t1")):
+        joined = join_counts([Path("A.tsv"), Path("B.tsv")], column)
+        assert joined.column == column
+        write_counts(joined, Path("all.tsv"))
+        assert Path("all.tsv").read_text() == f"contig\tstart\tend\tname\tA\tB\nchr1\t0\t10\tone\t{cells}\n"
+
+
+def test_a_column_that_is_not_there_or_not_named_is_refused(folder):
+    write("A.tsv", COVERAGE + "chr1\t0\t10\tone\t12.5000\t1.0000\t3\t20\n")
+    for column, expected in ((None, "has several columns"), ("median", "no column 'median'")):
+        with pytest.raises(InputError, match=expected) as caught:
+            join_counts([Path("A.tsv")], column)
+        assert "mean, breadth, min, max" in caught.value.hint
 
 
 def test_tabulate_writes_what_was_asked_for(folder):

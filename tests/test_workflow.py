@@ -93,8 +93,23 @@ def test_counts_are_those_of_samtools(finished):
     assert [(r.contig, str(r.start_bp), str(r.end_bp), r.name) for r in table.regions] == bed
 
 
-def test_there_is_a_heat_map_a_log_and_a_benchmark(finished):
-    assert (finished / "results/counts.png").read_bytes().startswith(b"\x89PNG")
+def test_depth_and_breadth_are_those_of_samtools(finished):
+    bed, alignment = finished / "regions.bed", finished / "alignments/sample2.bam"
+    found = [read_counts(finished / f"results/{what}.tsv") for what in ("depth", "breadth")]
+    column = found[0].samples.index("sample2")
+    rows = [line.split("\t") for line in pysam.bedcov("-j", str(bed), str(alignment)).splitlines()]
+    for (contig, start, end, _, total), mean, breadth in zip(
+        rows, *(table.counts[:, column].tolist() for table in found), strict=True
+    ):
+        length = int(end) - int(start)
+        assert abs(mean - int(total) / length) < 0.000051
+        depth = pysam.coverage("-H", "-r", f"{contig}:{int(start) + 1}-{end}", str(alignment)).split("\t")
+        assert abs(breadth - int(depth[4]) / length) < 0.000051
+
+
+def test_there_are_heat_maps_a_log_and_a_benchmark(finished):
+    for what in ("counts", "depth", "breadth"):
+        assert (finished / f"results/{what}.png").read_bytes().startswith(b"\x89PNG")
     for number in range(1, 5):
         assert (finished / f"logs/convert/sample{number}.log").is_file()
         header, values = (

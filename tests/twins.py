@@ -297,7 +297,7 @@ def summarise(c, max_runs):
     return tuple(np.array(column, dtype) for column, dtype in zip(columns, dtypes, strict=True))
 
 
-def add_depth(c, first_contig, window_base, n_windows, first_window, sums):
+def add_depth(c, first_contig, window_base, length, first_window, sums):
     cigars = Values(c.cigar, 0)
     for i in range(c.n):
         words = struct.unpack(f"<{int(c.cigar.lengths[i]) // 4}I", cigars.take())
@@ -308,7 +308,7 @@ def add_depth(c, first_contig, window_base, n_windows, first_window, sums):
             op = OPS[word & 15] if word & 15 < 9 else "?"
             for bp in range(at, at + (word >> 4)) if op in "M=X" else ():
                 slot = int(window_base[k]) + bp // 100 - first_window
-                if bp // 100 < n_windows[k] and 0 <= slot < sums.size:
+                if bp < length[k] and 0 <= slot < sums.size:
                     sums[slot] += np.uint64(1)
             at += word >> 4 if op in CONSUMES_REFERENCE else 0
 

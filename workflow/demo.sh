@@ -35,7 +35,8 @@ for gone in deletions:
         if region["contig"] == gone["contig"] and inside:
             reads = int(region[gone["sample"]])
             print(row(gone["sample"], region["name"], reads, f"{median:g}", f"{reads / median:.2f}"))
-print(f"\nTable:    {demo}/results/counts.tsv  ({len(counts)} regions)")
-print(f"Heat map: {demo}/results/counts.png")
+print(f"\nReads:    {demo}/results/counts.tsv, counts.png  ({len(counts)} regions)")
+print(f"Depth:    {demo}/results/depth.tsv, depth.png; breadth.tsv, breadth.png")
 print(f"Stores:   {demo}/results/stores/")
+print("The commands are on the PATH after: . .venv/bin/activate")
 END

@@ -9,11 +9,10 @@ from pathlib import Path
 import click
 
 from .. import kernels
-from ..bam import BamHeader
 from ..chunkfile import ChunkFile, MadeHeader, open_chunk, read_chunk_file
 from ..errors import InputError
-from . import warn
 from .options import threads as threads_option
+from .options import write_records
 
 
 @click.command(short_help="Records of single chunks, without their store.", no_args_is_help=True)
@@ -57,7 +56,8 @@ def command(
         raise InputError(f"{output}: -b and -u write BAM", kind="usage", hint="give it a name with .bam")
     kernels.keep_freed_memory()
     made, records = _header_and_records(chunks)
-    _write(records, made.header(), output, as_bam, 0 if uncompressed else None, with_header, threads)
+    form = "uncompressed" if uncompressed else "bam" if as_bam else "sam"
+    write_records(records, made.header(), output, form, with_header, threads)
 
 
 def _load(name: str) -> ChunkFile:
@@ -89,31 +89,3 @@ def _header_and_records(names: tuple[str, ...]) -> tuple[MadeHeader, Iterator[by
             yield from (held.get(name) or _load(name)).records(made.numbers)
 
     return made, records()
-
-
-def _write(
-    records: Iterator[bytes],
-    header: BamHeader,
-    output: Path | None,
-    as_bam: bool,
-    level: int | None,
-    with_header: bool,
-    threads: int,
-) -> None:
-    from ..sam import write_alignments, write_alignments_file
-
-    if output is not None and str(output) != "-":
-        write_alignments_file(
-            records, header, output, threads=threads, level=level, index=False, force=True, on_warning=warn
-        )
-        return
-    write_alignments(
-        records,
-        header,
-        sys.stdout.buffer,
-        "bam" if as_bam else "sam",
-        threads=threads,
-        level=level,
-        with_header=with_header,
-        on_warning=warn,
-    )

@@ -35,7 +35,9 @@ from .options import threads as threads_option
 )
 @click.option("--summary", is_flag=True, help="The columns of samtools coverage, a row a contig or REGION.")
 @click.option(
-    "--thresholds", metavar="N,N,...", help="Add how many bases of a window or region have depth N or more."
+    "--thresholds",
+    metavar="N,N,...",
+    help="Add how many bases of a window or region have depth N or more; mark N in a plot.",
 )
 @click.option(
     "--mode",
@@ -63,6 +65,12 @@ from .options import threads as threads_option
     metavar="FILE",
     help="A text file; .gz: BGZF with tabix index; .parquet, .arrow.",
 )
+@click.option(
+    "--plot",
+    type=click.Path(path_type=Path),
+    metavar="PNG",
+    help="Draw depth along each REGION, or along the longest contigs with reads; a table only with -o.",
+)
 @threads_option
 def command(
     store: str,
@@ -77,13 +85,15 @@ def command(
     min_mapq: int,
     min_bq: int,
     output: Path | None,
+    plot: Path | None,
     threads: int,
 ) -> None:
     """Depth of STORE, or of each REGION: per base as bedGraph, or as one of the tables below.
 
     Windows of a multiple of 100 bp are answered from the index, if reads are counted by the default rules;
     all else reads positions and CIGARs, --min-bq and --summary base qualities too. Starts and ends are as
-    in BED (0-based, half-open), in --summary as samtools coverage writes them.
+    in BED (0-based, half-open), in --summary as samtools coverage writes them. --plot draws 1,000 means a
+    panel, from the index where they are of 100 bp or more; with --thresholds it marks these depths.
 
     \b
     Examples:
@@ -91,32 +101,62 @@ def command(
       bams3 coverage sample.bams3 --window 500 -o sample.regions.bed.gz
       bams3 coverage sample.bams3 -L targets.bed --thresholds 1,10,30
       bams3 coverage sample.bams3 --summary -q 20
+      bams3 coverage sample.bams3 chr20:1M-2M --thresholds 10,30 --plot depth.png
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     kernels.keep_freed_memory()
-    if sum((window is not None, regions_file is not None, summary)) > 1 or (regions and regions_file):
-        raise InputError("choose one of --window, --regions-file and --summary", kind="usage")
+    _check_options(bool(regions), window, regions_file, summary, plot, has_table=output is not None)
     above = _thresholds(thresholds)
-    if above and window is None and regions_file is None:
-        raise InputError("--thresholds needs --window or --regions-file", kind="usage")
+    if above and window is None and regions_file is None and plot is None:
+        raise InputError("--thresholds needs --window, --regions-file or --plot", kind="usage")
     flags = all_bits(exclude_flags) if exclude_flags else DEFAULT_EXCLUDE_FLAGS
     rules = Rules(mode, Filters(all_bits(require_flags), flags, min_mapq=min_mapq), min_bq)
+    window_bp = None if window is None else _window(window)
     reader = open_store(store)
+    asked = [_placed(parse_region(text, reader.contigs)) for text in regions]
+    wanted = asked or [Region(name) for name in reader.contigs.names]
+    if plot is not None:
+        from .coverage_plot import write_plot  # before anything is written: matplotlib may be missing
+
+        write_plot(reader, rules, [_bounds(reader, region) for region in asked], above, plot, threads)
+        if output is None:
+            return
     if regions_file is not None:
         rows = _of_rows(reader, rules, bed_rows(regions_file, reader), above, threads)
+    elif summary:
+        rows = _summary(reader, rules, wanted, threads)
+    elif window_bp is not None:
+        rows = _of_windows(reader, rules, wanted, window_bp, above, threads)
     else:
-        wanted = [_placed(parse_region(text, reader.contigs)) for text in regions]
-        wanted = wanted or [Region(name) for name in reader.contigs.names]
-        if summary:
-            rows = _summary(reader, rules, wanted, threads)
-        elif window is not None:
-            rows = _of_windows(reader, rules, wanted, _window(window), above, threads)
-        else:
-            rows = _of_bases(reader, rules, wanted, threads)
+        rows = _of_bases(reader, rules, wanted, threads)
     per_base = window is None and regions_file is None and not summary
     longest_bp = max(reader.contigs.lengths, default=0)
     to = None if output is None or str(output) == "-" else output
     header = None if per_base else "#"
     write_table(rows, to, header=header, longest_bp=None if summary else longest_bp, workers=threads)
+
+
+def _check_options(
+    has_regions: bool,
+    window: str | None,
+    regions_file: Path | None,
+    summary: bool,
+    plot: Path | None,
+    *,
+    has_table: bool,
+) -> None:
+    if sum((window is not None, regions_file is not None, summary)) > 1 or (has_regions and regions_file):
+        raise InputError("choose one of --window, --regions-file and --summary", kind="usage")
+    if plot is None:
+        return
+    if regions_file is not None or summary:
+        other = "--summary" if summary else "--regions-file"
+        hint = "give each REGION by itself, or none for the whole genome"
+        raise InputError(f"--plot draws along regions, {other} does not", kind="usage", hint=hint)
+    if window is not None and not has_table:
+        hint = "leave it out (a plot chooses its own windows), or add -o"
+        raise InputError("--window is for the table, and --plot alone writes none", kind="usage", hint=hint)
+    if plot.suffix.lower() != ".png":
+        raise InputError(f"{plot}: a plot is PNG", kind="usage", hint="give it a name with .png")
 
 
 def _thresholds(text: str | None) -> tuple[int, ...]:

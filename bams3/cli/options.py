@@ -5,15 +5,19 @@ from __future__ import annotations
 import functools
 import operator
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..bam import BamHeader
 from ..errors import InputError
 from ..filters import parse_flags
 from ..query import StoreReader
 from ..regions import BedRow, read_bed
+from . import warn
 
 
 class Threads(click.ParamType[int]):
@@ -62,3 +66,32 @@ def bed_rows(path: Path, reader: StoreReader) -> list[BedRow]:
                 where = str(err).replace("the store", reader.store.name, 1)
                 raise InputError(f"{path} line {row.line}: {where}", kind=err.kind, hint=err.hint) from None
     return rows
+
+
+def write_records(
+    records: Iterator[bytes],
+    header: BamHeader,
+    output: Path | None,
+    form: str,
+    with_header: bool,
+    threads: int,
+) -> None:
+    """Records to a file, by its name, or to stdout as ``sam``, ``bam`` or ``uncompressed`` BAM."""
+    from ..sam import write_alignments, write_alignments_file
+
+    level = 0 if form == "uncompressed" else None
+    if output is not None and str(output) != "-":
+        write_alignments_file(
+            records, header, output, threads=threads, level=level, index=False, force=True, on_warning=warn
+        )
+        return
+    write_alignments(
+        records,
+        header,
+        sys.stdout.buffer,
+        "sam" if form == "sam" else "bam",
+        threads=threads,
+        level=level,
+        with_header=with_header,
+        on_warning=warn,
+    )

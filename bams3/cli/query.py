@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,8 +14,7 @@ from ..outputs import write_table
 from ..query import OVERLAP, StoreReader, open_store
 from ..regions import MAX_BP, UNPLACED, BedRow, Region, merge_intervals, parse_region
 from ..selection import Selection, select
-from . import warn
-from .options import all_bits, bed_rows
+from .options import all_bits, bed_rows, write_records
 from .options import threads as threads_option
 
 
@@ -141,9 +139,8 @@ def command(
         click.echo(_count(reader, wanted, rows, filters))
     else:
         records = _records(reader, wanted, rows, filters, threads)
-        _write_records(
-            reader, records, output, as_bam or uncompressed, 0 if uncompressed else None, with_header, threads
-        )
+        form = "uncompressed" if uncompressed else "bam" if as_bam else "sam"
+        write_records(records, reader.header, output, form, with_header, threads)
 
 
 def _check_output(output: Path | None, counts: bool, as_bam: bool, with_header: bool, columns: bool) -> None:
@@ -198,38 +195,3 @@ def _records(
     if rows is not None:
         return reader.records_once(merge_intervals(rows), filters, threads)
     return reader.records(regions or None, filters, threads)
-
-
-def _write_records(
-    reader: StoreReader,
-    records: Iterator[bytes],
-    output: Path | None,
-    as_bam: bool,
-    level: int | None,
-    with_header: bool,
-    threads: int,
-) -> None:
-    from ..sam import write_alignments, write_alignments_file
-
-    if output is not None and str(output) != "-":
-        write_alignments_file(
-            records,
-            reader.header,
-            output,
-            threads=threads,
-            level=level,
-            index=False,
-            force=True,
-            on_warning=warn,
-        )
-        return
-    write_alignments(
-        records,
-        reader.header,
-        sys.stdout.buffer,
-        "bam" if as_bam else "sam",
-        threads=threads,
-        level=level,
-        with_header=with_header,
-        on_warning=warn,
-    )

@@ -124,11 +124,15 @@ def is_store_key(key: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """Where the 100 bp windows of a section's contigs lie: ``base`` and ``n`` per contig (uint64)."""
+    """Where the 100 bp windows of a section's contigs lie.
+
+    ``base`` (the first of each contig), ``n`` (how many) and ``length`` (bp of the contig) are uint64.
+    """
 
     first_contig: int
     base: Array
     n: Array
+    length: Array
 
     @classmethod
     def of(cls, section: Section, lengths: Sequence[int]) -> Windows:
@@ -136,7 +140,7 @@ class Windows:
         n = np.array([-(-length // spec.WINDOW_BP) for length in mine], np.uint64)
         base = np.zeros(n.size, np.uint64)
         np.cumsum(n[:-1], out=base[1:])
-        return cls(section.first, base, n)
+        return cls(section.first, base, n, np.array(mine, np.uint64))
 
     @property
     def total(self) -> int:
@@ -156,7 +160,7 @@ def group_depth(columns: Columns, extents: Array, windows: Windows) -> dict[int,
     for number in range(int(low.min()) // size, int(high.max()) // size + 1):
         first = number * size
         sums = np.zeros(min(size, windows.total - first), np.uint64)
-        kernels.add_depth(columns, windows.first_contig, windows.base, windows.n, first, sums)
+        kernels.add_depth(columns, windows.first_contig, windows.base, windows.length, first, sums)
         if sums.any():
             frames[number] = sums
     return frames

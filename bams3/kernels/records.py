@@ -267,15 +267,15 @@ def summarise(c: Columns, max_runs: int) -> tuple[Array, Array, Array, Array, Ar
 
 
 def add_depth(
-    c: Columns, first_contig: int, window_base: Array, n_windows: Array, first_window: int, sums: Array
+    c: Columns, first_contig: int, window_base: Array, length: Array, first_window: int, sums: Array
 ) -> None:
     """Add aligned bases of records without flags 0x704 to ``sums`` (uint64, windows of 100 bp).
 
     Parameters
     ----------
-    window_base, n_windows
+    window_base, length
         uint64, per contig of the section from ``first_contig`` on: where its windows begin, and
-        how many it has; bases beyond its end are left out.
+        its length (bp); bases beyond are left out.
     first_window
         The section's window that ``sums[0]`` stands for.
     """
@@ -284,7 +284,7 @@ def add_depth(
     s.cigar_len = address(n_ops)
     call(
         "bk_depth",
-        *(s, ctypes.c_int32(first_contig), u64(window_base.size), window_base, n_windows),
+        *(s, ctypes.c_int32(first_contig), u64(window_base.size), window_base, length),
         *(ctypes.c_uint32(100), u64(first_window), u64(sums.size), out(sums.size + 1), sums),
     )
 

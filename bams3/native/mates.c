@@ -40,7 +40,8 @@ BK_EXPORT int bk_links_find(const uint8_t *names, const uint64_t *name_at, uint6
     if (n >= n_slots || n > INT32_MAX) return BK_ERR_TOO_MANY;
     for (uint64_t i = 0; i < n; i++) {
         const uint8_t *name = names + name_at[i];
-        uint64_t len = name_at[i + 1] - name_at[i], slot = hash_name(name, len, seed) & (n_slots - 1);
+        uint64_t len = name_at[i + 1] - name_at[i],
+                 slot = hash_name(name, len, seed) & (n_slots - 1);
         prev[i] = -1;
         for (; slots[slot]; slot = (slot + 1) & (n_slots - 1)) {
             uint32_t other = slots[slot] - 1;

@@ -118,10 +118,10 @@ static void add_bases(const struct frame *f, uint64_t base, uint64_t at, uint64_
 
 /* Add the aligned bases (M, =, X) of records without flags 0x704 to sums[w - first_window], for the
  * windows w of a section: contig k's windows are window_base[k - first_contig] + position /
- * window_bp, and there are n_windows[k - first_contig] of them; bases beyond are left out. whole is
- * scratch of sums_len + 1 zeros. */
+ * window_bp; bases beyond its length[k - first_contig] are left out. whole is scratch of sums_len +
+ * 1 zeros. */
 BK_EXPORT int bk_depth(const struct bk_columns *c, int32_t first_contig, uint64_t n_contigs,
-                       const uint64_t *window_base, const uint64_t *n_windows, uint32_t window_bp,
+                       const uint64_t *window_base, const uint64_t *length, uint32_t window_bp,
                        uint64_t first_window, uint64_t sums_len, uint64_t *whole, uint64_t *sums) {
     struct frame frame = {first_window, sums_len, window_bp, sums, whole};
     uint64_t op_at = 0;
@@ -132,7 +132,7 @@ BK_EXPORT int bk_depth(const struct bk_columns *c, int32_t first_contig, uint64_
         op_at += n_ops;
         int64_t k = (int64_t)c->contig[i] - first_contig;
         if (c->flag[i] & 0x704 || c->pos[i] < 0 || k < 0 || (uint64_t)k >= n_contigs) continue;
-        uint64_t at = (uint64_t)c->pos[i], stop = n_windows[k] * window_bp;
+        uint64_t at = (uint64_t)c->pos[i], stop = length[k];
         for (uint64_t j = 0; j < n_ops && at < stop; j++) {
             uint64_t end = at + (ops[j] >> 4);
             unsigned op = ops[j] & 15;

@@ -16,10 +16,13 @@ from . import convert_query, harness, report
 from .convert_query import BAM, STORE, contig_lengths, region
 from .harness import Command, Entry, Row
 
-_COLUMNS = "import bams3; m = bams3.open('{}').columns('{}', ['mapq'])['mapq']; print(m.size, int(m.sum()))"
+_COLUMNS = (
+    "import bams3; m = bams3.open('{}').columns('{}', ['mapq'])['mapq'];"
+    " print(m.size, int(m.sum()), sep='\\t')"
+)
 _LOOP = (
     "import pysam; m = [r.mapping_quality for r in pysam.AlignmentFile('{}', threads=2).fetch(region='{}')];"
-    " print(len(m), sum(m))"
+    " print(len(m), sum(m), sep='\\t')"
 )
 
 

@@ -85,5 +85,11 @@ def filter_options():
     ]
 
 
+def depth_filter_options():
+    """The reads whose depth is told, as options of `bams3 coverage`, whose -F takes the place of its own."""
+    default = ["-F", "UNMAP,SECONDARY,QCFAIL,DUP"]
+    return [*(default if config["filters"]["exclude_flags"] else []), *filter_options()]
+
+
 check_config()
 SAMPLES = check_sheet()

@@ -1,0 +1,21 @@
+"""Figures of results. The only package that imports matplotlib; commands import it when they draw."""
+
+from .depth import MAX_PANELS, Panel, depth_figure, write_depth
+from .heat_map import LIMIT_LOG2, MAX_INCHES, heat_map, relative_depth, write_heat_map
+from .stats import stats_figure, write_stats
+from .style import MAX_PIXELS
+
+__all__ = [
+    "LIMIT_LOG2",
+    "MAX_INCHES",
+    "MAX_PANELS",
+    "MAX_PIXELS",
+    "Panel",
+    "depth_figure",
+    "heat_map",
+    "relative_depth",
+    "stats_figure",
+    "write_depth",
+    "write_heat_map",
+    "write_stats",
+]
