@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from .bam import BGZF_EOF, compress_blocks
 from .columns import Array
 from .errors import Bams3Error
 from .fields import Field
+from .files import replaced
 from .htslib import write_errors
 from .pipeline import ordered_map
 
@@ -78,18 +76,6 @@ def write_table(
                 file.write(BGZF_EOF if is_bgzf else b"")
             if is_bgzf and longest_bp is not None:
                 _index(partial, path, longest_bp)
-
-
-@contextmanager
-def replaced(path: Path) -> Iterator[Path]:
-    """A name to write to that becomes ``path`` at the end, and goes where something fails."""
-    partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
-    try:
-        yield partial
-        with write_errors(str(path)):
-            partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 # ---- text ----
@@ -197,7 +183,8 @@ def _write_arrow(rows: Iterator[Rows], path: Path, suffix: str) -> None:
             if n >= _PARQUET_ROWS:
                 writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
                 waiting, n = [], 0
-        if writer and waiting:
+        writer = writer or _arrow_writer(path, pa.schema([]), suffix)
+        if waiting:
             writer.write_table(pa.concat_tables(waiting).unify_dictionaries())
     finally:
         if writer:

@@ -186,7 +186,7 @@ class StoreReader(StoreIndex):
         from .selection import Selection, select, to_numpy
 
         selection = Selection(self, names)
-        return to_numpy(selection, select(selection, self._of(region, filters, selection.needs)))
+        return to_numpy(select(selection, self._of(region, filters, selection.needs)))
 
     def to_arrow(
         self, region: Region | str | None = None, names: Sequence[str] = (), filters: Filters = NO_FILTERS
@@ -195,7 +195,7 @@ class StoreReader(StoreIndex):
         from .selection import Selection, select, to_arrow
 
         selection = Selection(self, names)
-        return to_arrow(selection, select(selection, self._of(region, filters, selection.needs)))
+        return to_arrow(select(selection, self._of(region, filters, selection.needs)))
 
     def _of(
         self, region: Region | str | None, filters: Filters, columns: set[str]

@@ -9,7 +9,6 @@ import io
 import os
 import re
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections import deque
@@ -24,6 +23,7 @@ from isal import isal_zlib
 from . import htslib
 from .bam import BAM_MAGIC, BGZF_EOF, BLOCK_DATA_BYTES, BamHeader, compress_blocks, is_bgzf
 from .errors import Bams3Error, InputError
+from .files import replaced
 
 if TYPE_CHECKING:
     import pysam
@@ -338,9 +338,12 @@ def write_alignments_file(
         raise InputError(f"{path} exists", kind="output-exists", hint="remove it, or use --force")
     long_contigs = max(header.contigs.lengths, default=0) > MAX_BAI_BP
     suffix = {"bam": ".csi" if long_contigs else ".bai", "cram": ".crai", "sam": ""}[fmt] if index else ""
-    partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
-    partial_index = partial.with_name(partial.name + suffix)
-    try:
+    in_place = path.exists() and not path.is_file()  # a pipe or device
+    with contextlib.ExitStack() as stack:  # left in reverse: the index takes its place after the file
+        beside = None
+        if suffix and not in_place:
+            beside = stack.enter_context(replaced(path.with_name(path.name + suffix)))
+        partial = stack.enter_context(replaced(path))
         write_alignments(
             records,
             header,
@@ -352,17 +355,11 @@ def write_alignments_file(
             on_warning=on_warning,
             name=str(path),
         )
-        if suffix:
-            _build_index(partial, partial_index, threads, str(path))
         with htslib.write_errors(str(path)):
             for old in (".bai", ".csi", ".crai"):  # of the file that was there
                 path.with_name(path.name + old).unlink(missing_ok=True)
-            partial.replace(path)
-            if suffix:
-                partial_index.replace(path.with_name(path.name + suffix))
-    finally:
-        partial.unlink(missing_ok=True)
-        partial_index.unlink(missing_ok=True)
+        if beside is not None:
+            _build_index(partial, beside, threads, str(path))
 
 
 def _build_index(path: Path, index: Path, threads: int, name: str) -> None:

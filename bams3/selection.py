@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -86,21 +87,29 @@ def _unknown(name: str, stored: set[str]) -> InputError:
 def select(
     selection: Selection, groups: Iterable[tuple[ChunkReader, int, Array | None]], workers: int = 1
 ) -> Iterator[dict[str, Field]]:
-    """The fields of row groups, as StoreReader.groups gives them with the columns that are needed."""
+    """The fields of row groups, as StoreReader.groups gives them with the columns that are needed.
+
+    Where there is none: one run of no records, so that a table has its columns.
+    """
+    tasks = iter(groups)
+    first = next(tasks, None)
+    if first is None:
+        yield selection.of_none()
+        return
 
     def work(task: tuple[ChunkReader, int, Array | None]) -> dict[str, Field]:
         chunk, group, keep = task
         return selection.fields(chunk.columns(group), keep)
 
     with ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool:
-        yield from ordered_map(pool, work, groups, workers + 1)
+        yield from ordered_map(pool, work, chain([first], tasks), workers + 1)
 
 
-def to_numpy(selection: Selection, runs: Iterable[dict[str, Field]]) -> dict[str, Array]:
+def to_numpy(runs: Iterable[dict[str, Field]]) -> dict[str, Array]:
     """All runs as one array a field."""
-    found = list(runs) or [selection.of_none()]
+    found = list(runs)
     out = {}
-    for name in selection.names:
+    for name in found[0]:
         parts = [run[name].numpy() for run in found]
         masked = any(isinstance(part, np.ma.MaskedArray) for part in parts)
         join = np.ma.concatenate if masked else np.concatenate
@@ -108,11 +117,11 @@ def to_numpy(selection: Selection, runs: Iterable[dict[str, Field]]) -> dict[str
     return out
 
 
-def to_arrow(selection: Selection, runs: Iterable[dict[str, Field]]) -> pyarrow.Table:
+def to_arrow(runs: Iterable[dict[str, Field]]) -> pyarrow.Table:
     """All runs as one table."""
     import pyarrow as pa  # noqa: PLC0415  # large, and not always installed
 
-    return pa.concat_tables([arrow_table(run) for run in runs] or [arrow_table(selection.of_none())])
+    return pa.concat_tables([arrow_table(run) for run in runs])
 
 
 def arrow_table(run: dict[str, Field]) -> pyarrow.Table:

@@ -217,8 +217,8 @@ def depth_of(reads, lengths, mode="depth", min_bq=0, first_contig=0):
 
 
 def passing(reads, filters):
-    """The reads that pass filters of flags and mapping quality."""
-    require, exclude = filters.require_flags, filters.exclude_flags
+    """The mapped reads that pass filters of flags and mapping quality."""
+    require, exclude = filters.require_flags, filters.exclude_flags | UNMAPPED
     flagged = [read for read in reads if read.flag & require == require and not read.flag & exclude]
     return [read for read in flagged if read.mapq >= filters.min_mapq]
 
@@ -372,10 +372,10 @@ def cut_chunks(draw, lengths, **options):
 
 
 @st.composite
-def any_rules(draw, modes=("depth", "depth", "span")):
-    """Rules that leave out unmapped reads."""
-    mode = draw(st.sampled_from(modes))
-    choices = [0, 0, 0, 0x41], [0x704, 0x704, UNMAPPED, UNMAPPED | 16], [0, 0, 20]
+def any_rules(draw):
+    """Rules with filters of flags and mapping quality."""
+    mode = draw(st.sampled_from(["depth", "depth", "span"]))
+    choices = [0, 0, 0, 0x41], [0x704, 0x704, UNMAPPED | 16, 0x400, 0], [0, 0, 20]
     required, excluded, min_mapq = (draw(st.sampled_from(choice)) for choice in choices)
     filters = Filters(required, excluded, min_mapq=min_mapq)
     return Rules(mode, filters, draw(MIN_BQ) if mode == "depth" else 0)

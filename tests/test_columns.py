@@ -187,6 +187,19 @@ def test_a_bed_file_gives_each_record_once(pair, tmp_path):
     assert [line.split("\t") for line in out] == [line.split("\t")[0:4:3] for line in sam]
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "arrow", "tsv"])
+def test_a_region_without_records_makes_a_table_without_rows(odd, tmp_path, suffix):
+    from pyarrow import feather, parquet
+
+    file = tmp_path / f"x.{suffix}"
+    queries.run("query", str(odd.store), "chr2:1-9", "--columns", "pos,tag:NM", "-o", str(file))
+    if suffix == "tsv":
+        assert file.read_text() == "pos\ttag:NM\n"
+    else:
+        table = {"parquet": parquet.read_table, "arrow": feather.read_table}[suffix](file)
+        assert (table.num_rows, table.column_names) == (0, ["pos", "tag:NM"])
+
+
 REFUSED = {
     "unknown-column": ("nothing", "tag:ZZ", "tag:", "NM", "pos,", "tag:N"),
     "mixed-tag": ("tag:MX",),

@@ -5,6 +5,7 @@ import itertools
 import random
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pysam
@@ -299,6 +300,24 @@ def test_a_bed_file_with_a_contig_that_is_not_there_names_the_line(pair, tmp_pat
         done = run_kind(command, pair.store, "-L", bed)
         assert f"{bed} line 3: {other} is not in {pair.store}" in done.err
         assert f"hint: the store names it {contig}" in done.err
+
+
+def test_what_is_no_plain_file_is_written_in_place(pair, tmp_path):
+    expected = coverage(pair, "--window", "1M")
+    (tmp_path / "target.bed").write_text("before")
+    (tmp_path / "link.bed").symlink_to("target.bed")
+    assert queries.run("coverage", str(pair.store), "--window", "1M", "-o", str(tmp_path / "link.bed")) == ""
+    assert (tmp_path / "link.bed").is_symlink()
+    assert len((tmp_path / "target.bed").read_text().splitlines()) == len(expected) + 1
+    assert run_kind("coverage", pair.store, "--window", "1M", "-o", "/dev/full").kind == "disk-full"
+    assert Path("/dev/full").is_char_device()
+
+
+def test_unplaced_reads_have_no_depth(pair, tmp_path):
+    bed = tmp_path / "r.bed"
+    bed.write_text("*\t0\t10\n")
+    done = run_kind("coverage", pair.store, "-L", bed)
+    assert (done.code, "unplaced reads have no depth" in done.err) == (2, True)
 
 
 def test_a_file_appears_whole_or_not_at_all(pair, tmp_path):

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.native
 
 LENGTHS = (20, 0, 1, 15)  # of the contigs of one axis
 AXIS = twins.axis(LENGTHS)
-CHUNKS = twins.cut_chunks(LENGTHS, first_contig=2, beyond_bp=0, max_size=12)
+CHUNKS = twins.cut_chunks(LENGTHS, first_contig=2, max_size=12)
 many = settings(max_examples=300)
 SMALL_PIECES = mock.patch.object(coverage, "MAX_PIECE_BP", 40)
 ASKED = {"store": twins.stores(), "rules": twins.any_rules(), "data": st.data()}
@@ -235,9 +235,9 @@ def merged(chunks, lengths, rules, first):
         if several:
             changes = coverage.begin_changes(on, np.concatenate([group_summary(c)[0] for c in several]))
             for c in several:
-                for name in {"cigar", "seq_len", "quals"} - rules.needs():
+                for name in {"flag", "cigar", "seq_len", "quals"} - rules.needs():
                     setattr(c, name, None)
-                changes = coverage.add_columns(c, rules.filters.mask(c), on, rules, changes)
+                changes = coverage.add_columns(c, rules.mask(c), on, rules, changes)
         for piece in merger.add(changes) if several else merger.finish():
             assert at <= piece.start
             at = piece.start + piece.dense.size
@@ -349,7 +349,7 @@ def test_merged_spans_are_sorted_and_apart_and_cover_the_same_bases(spans):
 
 
 @few
-@given(store=twins.stores(), rules=twins.any_rules(modes=["depth"]), data=st.data())
+@given(**ASKED)
 @SMALL_PIECES
 def test_a_tally_counts_reads_and_qualities_of_a_span_of_each_contig(store, rules, data):
     bounds = [data.draw(store.spans(k)) for k in range(len(store.lengths))]

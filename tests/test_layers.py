@@ -13,8 +13,8 @@ PACKAGE = Path(__file__).parents[1] / "bams3"
 LAYERS = (
     "errors regions progress pipeline columns",
     "format store kernels",
-    "bam htslib sam panel tables outputs coverage stats chi2 ld tiles cutting filters fields rowgroups reader"
-    " spans",
+    "bam htslib files sam panel tables outputs coverage stats chi2 ld tiles cutting filters fields rowgroups"
+    " reader spans",
     "ingest query chunkfile depth selection price estimate plots verify resume converter",
     "work",
     "cli __init__",

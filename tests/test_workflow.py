@@ -1,5 +1,6 @@
 """The Snakemake cohort run, on a simulated cohort: its counts, its reruns, what it says when it cannot."""
 
+import json
 import os
 import re
 import shutil
@@ -105,6 +106,15 @@ def test_depth_and_breadth_are_those_of_samtools(finished):
         assert abs(mean - int(total) / length) < 0.000051
         depth = pysam.coverage("-H", "-r", f"{contig}:{int(start) + 1}-{end}", str(alignment)).split("\t")
         assert abs(breadth - int(depth[4]) / length) < 0.000051
+
+
+def test_multiqc_makes_a_report_of_all_samples(finished, tmp_path):
+    command = [sys.executable, "-m", "multiqc", "--strict", "-o", str(tmp_path), "results/multiqc"]
+    done = subprocess.run(command, cwd=finished, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    data = json.loads((tmp_path / "multiqc_data/multiqc_data.json").read_text())
+    told = {sample for table in data["report_general_stats_data"].values() for sample in table}
+    assert told == {f"sample{i}" for i in range(1, 5)}
 
 
 def test_there_are_heat_maps_a_log_and_a_benchmark(finished):

@@ -237,7 +237,7 @@ def _of_indexed_windows(reader: StoreReader, bounds: list[depth.Bounds], size_bp
 def _of_rows(
     reader: StoreReader, rules: Rules, rows: list[BedRow], above: tuple[int, ...], threads: int
 ) -> Iterator[Rows]:
-    contigs = np.array([reader.contigs.id_of(row.contig) for row in rows], np.int64)
+    contigs = np.array([reader.contigs.id_of(_placed(row.region).contig) for row in rows], np.int64)
     lengths = np.array(reader.contigs.lengths, np.int64)[contigs]
     start = np.minimum(np.array([row.start_bp for row in rows], np.int64), lengths)
     end = np.minimum(np.array([row.end_bp for row in rows], np.int64), lengths)

@@ -12,10 +12,10 @@ from ..columns import Array
 from ..coverage import Rules
 from ..depth import Bounds
 from ..errors import InputError
+from ..files import replaced
 from ..filters import FLAG_NAMES
 from ..format import spec
 from ..htslib import write_errors
-from ..outputs import replaced
 from ..plots import MAX_PANELS, Panel, write_depth
 from ..query import StoreReader
 from ..regions import MAX_BP

@@ -10,8 +10,8 @@ from typing import Any
 import click
 
 from ..errors import InputError
+from ..files import replaced
 from ..htslib import write_errors
-from ..outputs import replaced
 from ..query import open_store
 from ..stats import (
     Stats,
