@@ -1,5 +1,6 @@
 """Depth: kernels against their slow twins, and all that is made of them against reads walked base by base."""
 
+import tracemalloc
 from decimal import Decimal
 from functools import partial
 from itertools import accumulate, pairwise, product
@@ -41,8 +42,7 @@ SOLID = Read(0, 5, ((4, "M"),), b"\x1e" * 4)
 
 def marks(data, several):
     """None, or which of several count."""
-    keep = data.draw(st.none() | st.lists(st.integers(0, 1), min_size=len(several), max_size=len(several)))
-    return keep if keep is None else u8(keep)
+    return data.draw(st.none() | st.tuples(*[st.integers(0, 1)] * len(several)).map(u8))
 
 
 def quality_of(k, c, spans=((0, MAX_BP),), min_bq=0, keep=None, first=0):
@@ -59,8 +59,6 @@ def each_refuses(k, c, keep=None):
 @pytest.mark.parametrize("k", [twins, kernels], ids=["twin", "native"])
 class TestKernels:
     """What the kernels and their twins must do alike."""
-
-    # -- changes --
 
     @given(reads=twins.several_reads(LENGTHS), mode=MODE, min_bq=MIN_BQ, where=WHERE, data=st.data())
     def test_changes_add_up_to_the_depth_of_each_base(self, k, reads, mode, min_bq, where, data):
@@ -261,6 +259,17 @@ def test_a_chunk_behind_one_that_begins_past_its_contigs_end_is_taken():
     assert [d.sum() for d in merged(chunks, (30, 25), Rules(), 0)] == [0, 4]
 
 
+@pytest.mark.xfail(strict=True, reason="room for late changes is made by lengths that nothing has checked")
+def test_lengths_that_lie_take_no_memory():
+    c = columns_of([SOLID, SOLID])
+    changes, c.seq_len[:] = coverage.begin_changes(AXIS, group_summary(c)[0]), 1 << 24
+    tracemalloc.start()
+    code = code_of(coverage.add_columns, c, None, AXIS, Rules(min_bq=20), changes)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (code, peak_bytes < 1 << 20) == (BAD_COLUMN, True)
+
+
 def parted(depths, edges, leave_out):
     """(known depths, pieces of them cut at ``edges``), without pieces of no depth if they are left out."""
     depths, pieces = np.array(depths, np.uint32), []
@@ -342,10 +351,9 @@ def test_spans_of_several_contigs_have_the_depths_of_their_bases(store, rules, d
 
 @given(spans=st.lists(twins.bounds(20), max_size=6))
 def test_merged_spans_are_sorted_and_apart_and_cover_the_same_bases(spans):
-    merged = depth.merge_spans(*twins.arrays(spans))
     bases = {at for span in spans for at in range(*span)}
     edges = [at for at in range(22) if (at in bases) != (at - 1 in bases)]
-    assert np.stack(merged, axis=1).ravel().tolist() == edges
+    assert np.stack(depth.merge_spans(*twins.arrays(spans)), axis=1).ravel().tolist() == edges
 
 
 @few
@@ -380,14 +388,12 @@ def test_the_last_sum_of_the_index_has_no_bases_beyond_its_contig():
     assert depth.indexed_sums(reader, 0).tolist() == [depth.region_depth(reader, Region("c0"), Rules()).sum()]
 
 
-def test_an_unmapped_read_that_counts_has_the_same_depth_in_every_region():
+def test_an_unmapped_read_covers_nothing_whatever_its_cigar():
     reader, rules = twins.stored([Read(0, 10, ((50, "M"),), flag=UNMAPPED)], [100]), Rules(filters=Filters())
-    whole = depth.region_depth(reader, Region("c0"), rules)
-    assert same(depth.region_depth(reader, Region("c0", 30, 40), rules), whole[30:40])
+    assert not depth.region_depth(reader, Region("c0"), rules).any()
 
 
 def test_spans_are_tallied_where_a_row_group_has_neither_cigars_nor_bases():
     reader, of = twins.stored([Read(0, 10)], [100]), depth.wanted_of([(0, 0, 100)])
-    tally = depth.Tally(*of[0])
-    (found,) = depth.span_depths(reader, Rules("span"), of, of.__getitem__, (), 1, tally)
+    (found,) = depth.span_depths(reader, Rules("span"), of, of.__getitem__, (), 1, depth.Tally(*of[0]))
     assert rows_of(found[3]) == [(1, 1, 0, 1, [])]

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import click
 
-from .. import kernels, price
+from .. import kernels
 from ..errors import InputError
 from ..filters import Filters, parse_subsample
-from ..outputs import write_table
-from ..query import OVERLAP, StoreReader, open_store
+from ..query import OVERLAP, Intervals, StoreReader, open_store
 from ..regions import MAX_BP, UNPLACED, BedRow, Region, merge_intervals, parse_region
-from ..selection import Selection, select
 from .options import all_bits, bed_rows, write_records
 from .options import threads as threads_option
 
@@ -120,19 +118,12 @@ def command(
     reader = open_store(store)
     rows = bed_rows(regions_file, reader) if regions_file else None
     wanted = [parse_region(text, reader.contigs) for text in regions]
-    selection = None if columns is None else Selection(reader, columns.split(","))
     places = merge_intervals(rows) if rows is not None else wanted or None
     if explain:
-        if tsv or (count and rows is None):
-            reads = price.of_counts(reader, [row.region for row in rows or []] or wanted, filters)
-        else:
-            needs = OVERLAP if count else selection.needs if selection else None
-            reads = price.of_records(reader, places, filters, needs)
-        _explain(price.of_index(reader) + reads)
-    elif selection is not None:
-        runs = select(selection, reader.groups(places, filters, selection.needs), threads)
-        in_sam = ({name: field.as_in_sam() for name, field in run.items()} for run in runs)
-        write_table(in_sam, None if str(output) == "-" else output, workers=threads)
+        counted = [row.region for row in rows or []] or wanted if tsv or (count and rows is None) else None
+        _explain(reader, places, counted, filters, set(OVERLAP) if count else columns)
+    elif columns is not None:
+        _write_columns(reader, columns, places, filters, output, threads)
     elif tsv:
         _write_table(reader, rows if rows is not None else _as_rows(wanted, regions), filters)
     elif count:
@@ -155,12 +146,45 @@ def _check_output(output: Path | None, counts: bool, as_bam: bool, with_header: 
         raise InputError(f"{output}: -b and -u write BAM", kind="usage", hint="give it a name with .bam")
 
 
-def _explain(reads: list[price.Read]) -> None:
+def _explain(
+    reader: StoreReader,
+    places: list[Region] | Intervals | None,
+    counted: list[Region] | None,
+    filters: Filters,
+    columns: str | set[str] | None,
+) -> None:
+    """Write what counts of regions read, or records of places, or only these columns of them."""
+    from .. import price
+    from ..selection import Selection
+
+    if counted is not None:
+        reads = price.of_counts(reader, counted, filters)
+    else:
+        needs = Selection(reader, columns.split(",")).needs if isinstance(columns, str) else columns
+        reads = price.of_records(reader, places, filters, needs)
+    reads = price.of_index(reader) + reads
     click.echo("object\tranges\tbytes")
     for read in reads:
         click.echo("\t".join(map(str, read)))
     total = f"{sum(read.ranges for read in reads)}\t{sum(read.size_bytes for read in reads)}"
     click.echo(f"total\t{total}")
+
+
+def _write_columns(
+    reader: StoreReader,
+    columns: str,
+    places: list[Region] | Intervals | None,
+    filters: Filters,
+    output: Path | None,
+    threads: int,
+) -> None:
+    from ..outputs import write_table
+    from ..selection import Selection, select
+
+    selection = Selection(reader, columns.split(","))
+    runs = select(selection, reader.groups(places, filters, selection.needs), threads)
+    in_sam = ({name: field.as_in_sam() for name, field in run.items()} for run in runs)
+    write_table(in_sam, None if str(output) == "-" else output, workers=threads)
 
 
 def _as_rows(regions: list[Region], texts: tuple[str, ...]) -> list[BedRow]:
