@@ -108,10 +108,8 @@ def _max_late(columns: Columns, axis: Axis, to: Changes, mode: int) -> int:
     if end >= int(axis.length.sum()) or mode == kernels.SPAN:
         return 2 * columns.n  # where reads begin and end
     assert columns.cigar is not None
-    sizes = columns.cigar.lengths // 2  # two changes for each operation of 4 bytes
-    if columns.seq_len is not None:
-        sizes = sizes + columns.seq_len  # and one for each base whose quality is another kind
-    return int(sizes.sum(dtype=np.int64))
+    # Two for each operation, of 4 bytes; and one for each base whose quality is of another kind.
+    return columns.cigar.data.size // 2 + (0 if columns.quals is None else columns.quals.size)
 
 
 class Piece(NamedTuple):

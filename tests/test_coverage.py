@@ -11,6 +11,7 @@ import numpy as np
 import pysam
 import pytest
 import queries
+from bam_records import bam, header_bytes, record
 from commands import run as run_kind
 
 import bams3
@@ -168,6 +169,21 @@ def test_the_summary_is_that_of_samtools_coverage(pair, options):
     region = f"{contig}:{low + 1}-{high}"
     expected = pysam.coverage("-H", *theirs, "-r", region, str(pair.bam)).splitlines()
     assert ["\t".join(row) for row in coverage(pair, "--summary", *options, region)] == expected
+
+
+def test_reads_beyond_the_end_of_a_contig_count_as_in_samtools(tmp_path):
+    reads = [record(b"a", pos=10), record(b"b", pos=98), record(b"c", pos=150), record(b"d", contig=1, pos=5)]
+    (tmp_path / "in.bam").write_bytes(bam(reads, header_bytes((("chr1", 100), ("chr2", 50)))))
+    pysam.index(str(tmp_path / "in.bam"))
+    expected = pysam.coverage("-H", str(tmp_path / "in.bam")).splitlines()
+    for records in ("1", "2", "1000"):
+        store = tmp_path / f"{records}.bams3"
+        queries.run("convert", "--quiet", "--chunk-records", records, str(tmp_path / "in.bam"), str(store))
+        made = queries.Pair(tmp_path / "in.bam", store)
+        assert ["\t".join(row) for row in coverage(made, "--summary")] == expected
+        assert coverage(made, "--window", "100") == [
+            row[:4] for row in coverage(made, "--window", "100", "--thresholds", "1")
+        ]
 
 
 @pytest.mark.parametrize("window", ["100", "500", "1K", "12300"])

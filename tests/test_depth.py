@@ -259,7 +259,6 @@ def test_a_chunk_behind_one_that_begins_past_its_contigs_end_is_taken():
     assert [d.sum() for d in merged(chunks, (30, 25), Rules(), 0)] == [0, 4]
 
 
-@pytest.mark.xfail(strict=True, reason="room for late changes is made by lengths that nothing has checked")
 def test_lengths_that_lie_take_no_memory():
     c = columns_of([SOLID, SOLID])
     changes, c.seq_len[:] = coverage.begin_changes(AXIS, group_summary(c)[0]), 1 << 24

@@ -269,23 +269,26 @@ def _summary(reader: StoreReader, rules: Rules, wanted: list[Region], threads: i
     """The columns of samtools coverage, and its digits."""
     names, lengths = reader.contigs.names, reader.contigs.lengths
     for batch in depth.ascending([_bounds(reader, region) for region in wanted]):
+        # samtools counts reads beyond the end of a contig that it is asked for whole.
+        reaching = [(k, first, stop if stop < lengths[k] else MAX_BP) for k, first, stop in batch]
         low, high = np.zeros((2, len(names)), np.int64)
-        for contig, first, stop in batch:
-            low[contig], high[contig] = first, stop if stop < lengths[contig] else MAX_BP
+        for contig, first, stop in reaching:
+            low[contig], high[contig] = first, stop
         tally = depth.Tally(low, high, rules.min_bq)
-        of = depth.wanted_of(batch)
-        found = list(depth.span_depths(reader, rules, of, of.__getitem__, (), threads, tally))
+        spans = depth.wanted_of(batch).__getitem__
+        reads = depth.wanted_of(reaching)
+        found = list(depth.span_depths(reader, rules, reads, spans, (), threads, tally))
         for contig, start, end, sums in found:
-            reads, mapq, quality, bases = tally.sums[:, contig].tolist()
+            n_reads, mapq, quality, bases = tally.sums[:, contig].tolist()
             size_bp = int(end[0] - start[0]) or 1
             yield {
                 "rname": names[contig],
                 "startpos": start + 1,
                 "endpos": end,
-                "numreads": np.array([reads]),
+                "numreads": np.array([n_reads]),
                 "covbases": sums.covered,
                 "coverage": [f"{100 * int(sums.covered[0]) / size_bp:g}"],
                 "meandepth": [f"{int(sums.sum[0]) / size_bp:g}"],
                 "meanbaseq": [f"{quality / bases if bases else 0:.3g}"],
-                "meanmapq": [f"{mapq / reads if reads else 0:.3g}"],
+                "meanmapq": [f"{mapq / n_reads if n_reads else 0:.3g}"],
             }
