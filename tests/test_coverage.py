@@ -329,6 +329,15 @@ def test_what_is_no_plain_file_is_written_in_place(pair, tmp_path):
     assert Path("/dev/full").is_char_device()
 
 
+def test_a_region_past_the_end_of_its_contig_keeps_its_bounds_and_is_measured_up_to_the_end(tmp_path):
+    (tmp_path / "in.bam").write_bytes(bam([record(pos=90, cigar="4M")], header_bytes((("chr1", 100),))))
+    queries.run("convert", "--quiet", str(tmp_path / "in.bam"), str(tmp_path / "s.bams3"))
+    (tmp_path / "r.bed").write_text("chr1\t80\t500\nchr1\t200\t300\n")
+    found = coverage(queries.Pair(tmp_path / "in.bam", tmp_path / "s.bams3"), "-L", str(tmp_path / "r.bed"))
+    assert found[0] == ["chr1", "80", "500", "", "0.2000", "0.2000", "0", "1"]
+    assert found[1] == ["chr1", "200", "300", "", "0.0000", "0.0000", "0", "0"]
+
+
 def test_unplaced_reads_have_no_depth(pair, tmp_path):
     bed = tmp_path / "r.bed"
     bed.write_text("*\t0\t10\n")

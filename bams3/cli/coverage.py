@@ -248,10 +248,12 @@ def _of_rows(
     for contig, _, _, sums in found:
         for column, mine in zip(all_sums, sums, strict=True):
             column[of[contig]] = mine
+    # Bounds as they were given, so that tables of samples on other references fit together; what lies
+    # beyond a contig's end has no bases, and does not lower means.
     yield {
         "contig": [row.contig for row in rows],
-        "start": start,
-        "end": end,
+        "start": np.array([row.start_bp for row in rows], np.int64),
+        "end": np.array([row.end_bp for row in rows], np.int64),
         "name": [row.name for row in rows],
         "mean": coverage.means(all_sums.sum, start, end),
         "breadth": coverage.means(all_sums.covered, start, end),
