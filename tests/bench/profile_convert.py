@@ -66,15 +66,16 @@ class Spent:
 
         return clocked
 
-    def clock_encode(self, function: Callable[..., Blob]) -> Callable[..., Blob]:
+    def clock_encode(self, function: Callable[..., Blob | None]) -> Callable[..., Blob | None]:
         """A function that encodes a column, and counts what it compresses apart from the rest."""
 
-        def clocked(name: str, columns: Columns, compression: Compression) -> Blob:
+        def clocked(name: str, columns: Columns, compression: Compression, predicts: bool) -> Blob | None:
             start, compress_before_s = time.thread_time(), self.cpu_s[ZSTD] + self.cpu_s[RANS]
-            blob = function(name, columns, compression)
+            blob = function(name, columns, compression, predicts)
             encode_s = time.thread_time() - start
             self.cpu_s[TRANSFORM] += encode_s - (self.cpu_s[ZSTD] + self.cpu_s[RANS] - compress_before_s)
-            self._add(columns, name, blob.codec, len(blob.data), encode_s, 0.0)
+            if blob is not None:
+                self._add(columns, name, blob.codec, len(blob.data), encode_s, 0.0)
             return blob
 
         return clocked

@@ -59,7 +59,7 @@ def sizes_of(path: Path) -> Row:
         _run("samtools", "sort", *_reference(path, folder), "-o", bam, path)
         for form in (CRAM, f"{CRAM},archive"):
             _run("samtools", "view", "-O", form, "-o", folder / form, bam)
-        _run(*harness.argv(("bams3", "convert", "-q", str(bam), str(store))))
+        _run(*harness.argv(("bams3", "convert", "--quiet", str(bam), str(store))))
         count = subprocess.run(["samtools", "view", "-c", bam], check=True, capture_output=True, text=True)
         parts = {file.name: file.stat().st_size for file in store.rglob("*") if file.is_file()}
         return {
