@@ -14,7 +14,7 @@ import numpy as np
 from . import kernels
 from .bam import BGZF_EOF, compress_blocks
 from .columns import Array
-from .errors import Bams3Error
+from .errors import Bams3Error, InputError
 from .fields import Field
 from .files import replaced
 from .htslib import write_errors
@@ -58,9 +58,14 @@ def write_table(
 
     Raises
     ------
+    InputError
+        ``usage`` for the name of another kind of file.
     Bams3Error
         ``write-failed``, ``disk-full``, ``index-failed``.
     """
+    if path is not None and path.suffix.lower() in (".bam", ".sam", ".cram", ".png"):
+        hint = "a table is text, .gz, .parquet or .arrow"
+        raise InputError(f"{path}: not the name of a table", kind="usage", hint=hint)
     with ThreadPoolExecutor(workers, "bams3-write") as pool:
         if path is None:
             for text in _texts(rows, header, pool, workers, _plain):
@@ -74,6 +79,8 @@ def write_table(
             with partial.open("wb") as file:
                 file.writelines(_texts(rows, header, pool, workers, _bgzf if is_bgzf else _plain))
                 file.write(BGZF_EOF if is_bgzf else b"")
+            for old in (".tbi", ".csi") if is_bgzf else ():  # of the table that was there
+                path.with_name(path.name + old).unlink(missing_ok=True)
             if is_bgzf and longest_bp is not None:
                 _index(partial, path, longest_bp)
 

@@ -338,6 +338,37 @@ def test_a_region_past_the_end_of_its_contig_keeps_its_bounds_and_is_measured_up
     assert found[1] == ["chr1", "200", "300", "", "0.0000", "0.0000", "0", "0"]
 
 
+def test_rows_out_of_order_are_written_without_an_index_and_said_to_be(pair, tmp_path):
+    first, other = pair.contigs[0][0], pair.contigs[-1][0]
+    bed, out = tmp_path / "r.bed", tmp_path / "out.gz"
+    for rows, has_index in (
+        ([(first, 5, 9), (first, 7, 20), (other, 30, 34)], True),
+        ([(first, 7, 9), (first, 5, 20)], False),
+        ([(first, 5, 9), (other, 0, 4), (first, 9, 20)], False),
+    ):
+        bed.write_text("".join(f"{contig}\t{low}\t{high}\n" for contig, low, high in rows))
+        done = run_kind("coverage", pair.store, "-L", bed, "-o", out)
+        assert (done.code, "no tabix index" in done.err) == (0, not has_index)
+        assert gzip.decompress(out.read_bytes()).count(b"\n") == len(rows) + 1
+        assert out.with_name("out.gz.tbi").exists() == has_index
+    for regions, has_index in (
+        ((f"{first}:1-10", f"{first}:11-20"), True),
+        ((f"{first}:1-10", f"{first}:10-20"), False),
+    ):
+        done = run_kind("coverage", pair.store, *regions, "-o", out)
+        assert (done.code, "no tabix index" in done.err) == (0, not has_index)
+
+
+@pytest.mark.parametrize("name", ["x.bam", "x.png", "{}/_metadata.json", "{}/x.tsv"])
+def test_a_table_goes_neither_under_a_wrong_name_nor_into_a_store(pair, tmp_path, name):
+    before = (pair.store / "_metadata.json").read_bytes()
+    out = tmp_path / name if "{" not in name else name.format(pair.store)
+    for command in (["coverage"], ["query", "--columns", "pos"]):
+        done = run_kind(command[0], pair.store, *command[1:], "-o", out)
+        assert (done.code, "[usage]" in done.err) == (2, True)
+    assert (pair.store / "_metadata.json").read_bytes() == before
+
+
 def test_unplaced_reads_have_no_depth(pair, tmp_path):
     bed = tmp_path / "r.bed"
     bed.write_text("*\t0\t10\n")

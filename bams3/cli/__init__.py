@@ -40,8 +40,9 @@ def main() -> NoReturn:
         print(f"bams3 {__version__}")
         sys.exit(0)
     signal.signal(signal.SIGTERM, _stop)
-    if sys.stdin is None:  # closed, as by `<&-`: there is nothing to read
-        sys.stdin = open(os.devnull)  # noqa: SIM115  # for the life of the process
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed, as by `<&-`
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # for the life of the process
     try:
         sys.exit(_run(sys.argv[1:]))
     except KeyboardInterrupt:  # while modules are imported, or a second one

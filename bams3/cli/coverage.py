@@ -18,6 +18,7 @@ from ..kernels import SpanSums
 from ..outputs import Rows, write_table
 from ..query import StoreReader, open_store
 from ..regions import MAX_BP, UNPLACED, BedRow, Region, parse_bp, parse_region
+from . import warn
 from .options import all_bits, bed_rows
 from .options import threads as threads_option
 
@@ -31,7 +32,7 @@ from .options import threads as threads_option
     "-L",
     type=click.Path(path_type=Path),
     metavar="BED",
-    help="Mean, breadth (share of bases covered), least and most depth of each region.",
+    help="Mean, breadth (share of bases covered), least and most depth of regions, up to the contig's end.",
 )
 @click.option("--summary", is_flag=True, help="The columns of samtools coverage, a row a contig or REGION.")
 @click.option(
@@ -120,8 +121,11 @@ def command(
         write_plot(reader, rules, [_bounds(reader, region) for region in asked], above, plot, threads)
         if output is None:
             return
+    places = wanted
     if regions_file is not None:
-        rows = _of_rows(reader, rules, bed_rows(regions_file, reader), above, threads)
+        bed = bed_rows(regions_file, reader)
+        places = [_placed(row.region) for row in bed]
+        rows = _of_rows(reader, rules, bed, above, threads)
     elif summary:
         rows = _summary(reader, rules, wanted, threads)
     elif window_bp is not None:
@@ -131,8 +135,21 @@ def command(
     per_base = window is None and regions_file is None and not summary
     longest_bp = max(reader.contigs.lengths, default=0)
     to = None if output is None or str(output) == "-" else output
+    has_index = not summary and to is not None and to.suffix == ".gz"
+    if has_index and not _in_file_order(reader, places, one_row=regions_file is not None):
+        warn(f"{to}: regions are not in the order of the store: no tabix index")
+        has_index = False
     header = None if per_base else "#"
-    write_table(rows, to, header=header, longest_bp=None if summary else longest_bp, workers=threads)
+    write_table(rows, to, header=header, longest_bp=longest_bp if has_index else None, workers=threads)
+
+
+def _in_file_order(reader: StoreReader, regions: list[Region], *, one_row: bool) -> bool:
+    """Whether rows of these regions stand in the order of their starts, as tabix wants them."""
+    starts = [(reader.contigs.id_of(region.contig), region.start_bp) for region in regions]
+    if one_row:
+        return starts == sorted(starts)
+    ends = [(contig, region.end_bp) for (contig, _), region in zip(starts, regions, strict=True)]
+    return all(end <= start for end, start in zip(ends, starts[1:], strict=False))
 
 
 def _check_options(
@@ -145,7 +162,8 @@ def _check_options(
     has_table: bool,
 ) -> None:
     if sum((window is not None, regions_file is not None, summary)) > 1 or (has_regions and regions_file):
-        raise InputError("choose one of --window, --regions-file and --summary", kind="usage")
+        message = "REGION and --regions-file, and --window, --regions-file and --summary, exclude each other"
+        raise InputError(message, kind="usage")
     if plot is None:
         return
     if regions_file is not None or summary:

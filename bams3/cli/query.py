@@ -39,7 +39,7 @@ from .options import threads as threads_option
     "--columns",
     metavar="NAME,...",
     help="Write a table of these fields, reading nothing else: name, flag, contig, pos, end, mapq, cigar,"
-    " mate_contig, mate_pos, tlen, seq, qual, seq_len, ref_len, tag:NM.",
+    " mate_contig, mate_pos, tlen, seq, qual, seq_len, ref_len, tag:NM. Positions are SAM's, from 1 on.",
 )
 @click.option("--explain", is_flag=True, help="Write what would be read, and read no chunk.")
 @click.option(
@@ -160,7 +160,11 @@ def _explain(
     if counted is not None:
         reads = price.of_counts(reader, counted, filters)
     else:
-        needs = Selection(reader, columns.split(",")).needs if isinstance(columns, str) else columns
+        needs = (
+            Selection(reader, columns.replace(" ", "").split(",")).needs
+            if isinstance(columns, str)
+            else columns
+        )
         reads = price.of_records(reader, places, filters, needs)
     reads = price.of_index(reader) + reads
     click.echo("object\tranges\tbytes")
@@ -181,7 +185,7 @@ def _write_columns(
     from ..outputs import write_table
     from ..selection import Selection, select
 
-    selection = Selection(reader, columns.split(","))
+    selection = Selection(reader, columns.replace(" ", "").split(","))
     runs = select(selection, reader.groups(places, filters, selection.needs), threads)
     in_sam = ({name: field.as_in_sam() for name, field in run.items()} for run in runs)
     write_table(in_sam, None if str(output) == "-" else output, workers=threads)
