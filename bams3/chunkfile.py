@@ -53,10 +53,14 @@ def chunks_of(reader: StoreReader, regions: Sequence[Region] = ()) -> Iterator[S
     for region in regions:
         wanted.setdefault(reader.contigs.id_of(region.contig), []).append(region)
     spans = [Spans.of(contig, several) for contig, several in wanted.items()]
+    if not regions:
+        yield from (stored for _, stored in reader.all_chunks())
+        return
+    reader.load(wanted)
     sections = {number for contig in wanted if (number := reader.section_of(contig)) is not None}
-    for section in sorted(sections) if regions else range(len(reader.sections())):
+    for section in sorted(sections):
         for stored in reader.chunks(section):
-            if not regions or any(_meets(stored, one) for one in spans):
+            if any(_meets(stored, one) for one in spans):
                 yield stored
 
 

@@ -99,6 +99,10 @@ class _PendingChunk(NamedTuple):
     groups: list[_Encoded]
     last: bool
 
+    def size_bytes(self) -> int:
+        """Bytes of its columns, more or less those of the chunk."""
+        return sum(len(blob.data) for one in self.groups for blob in one.group.blobs)
+
 
 class _Written(NamedTuple):
     span: tuple[int, int]
@@ -160,18 +164,34 @@ class Converter:
 
     def resume(self) -> SpanDone | None:
         """Take the spans that an earlier try finished and whose chunks are whole; give the last."""
-        last = None
-        for number, span in enumerate(self.log.load()):
-            try:
-                summaries = [self._summary_of(span, row) for row in span.rows]
-            except Bams3Error:
-                break
-            for summary in summaries:
-                self._take(span.span, summary)
-            self.report.spans_resumed += 1
-            self.log.keep(number + 1)
-            last = span
+        done = self.log.load()
+        kept: list[tuple[int, SpanDone]] = []
+        with ThreadPoolExecutor(self._options.workers, thread_name_prefix="bams3") as pool:
+            checked = ordered_map(pool, self._summaries_of, done, self._options.workers + 1)
+            for note, summaries in zip(done, checked, strict=True):
+                if summaries is None:
+                    break
+                for summary in summaries:
+                    self._take(note[1].span, summary)
+                kept.append(note)
+        self.report.spans_resumed = len(kept)
+        if not kept:
+            return None
+        number, last = kept[-1]
+        mine = [span for n, span in kept if n == number]
+        if len(mine) == sum(n == number for n, _ in done):
+            self.log.go_on(number + 1)
+        else:  # its other spans are to be done again
+            self.log.go_on(number, mine)
         return last
+
+    def _summaries_of(self, note: tuple[int, SpanDone]) -> list[ChunkSummary] | None:
+        """What the chunks of a finished span hold; None if any is not what was noted."""
+        span = note[1]
+        try:
+            return [self._summary_of(span, row) for row in span.rows]
+        except Bams3Error:
+            return None
 
     def _summary_of(self, span: SpanDone, row: tuple[int, ...]) -> ChunkSummary:
         rows = np.array([row], index.CHUNK)
@@ -203,15 +223,29 @@ class Converter:
         cutter = Cutter(
             self._layout, min(spec.GROUP_RECORDS, self._options.chunk_records), self._source, first_record
         )
-        with ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool:
+        parallel = max(self._store.parallel, 2)
+        with (
+            ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool,
+            ThreadPoolExecutor(parallel, thread_name_prefix="bams3-write") as writers,
+        ):
             inflated = ordered_map(
                 pool, self._inflate, self._read(batches), 2 * workers + 4, self._clock, "inflate"
             )
             groups = (g for g in _row_groups(cutter, inflated, skip_bytes) if g.first_record >= skip_records)
             encoded = ordered_map(pool, self._encode, groups, workers + 1, self._clock, "encode")
             pending = _chunks((g for several in encoded for g in several), self._options.chunk_records)
-            for span in _spans(ordered_map(pool, self._write, pending, 2, self._clock, "write")):
+            written = ordered_map(
+                writers,
+                self._write,
+                pending,
+                parallel,
+                self._clock,
+                "write",
+                size_of=_PendingChunk.size_bytes,
+            )
+            for span in _spans(written):
                 self._finish_span(span)
+            self.log.close()
         self.report.stages = self._clock.report()
 
     def _finish_span(self, written: list[_Written]) -> None:

@@ -17,12 +17,15 @@ from .kernels import Axis, Changes, SpanSums
 from .pipeline import ordered_map
 from .reader import StoreIndex
 from .regions import Region
-from .rowgroups import ChunkReader, StoredChunk
+from .rowgroups import ChunkReader
 from .spans import record_bounds
 
 #: Spans of contigs (by number) that a question is about: starts and ends (int64), sorted and apart.
 Wanted = Mapping[int, tuple[Array, Array]]
 
+
+#: Regions whose sums are read from the index at once; those of chr1 take 20 MB.
+_FRAMES_AT_ONCE = 4
 
 #: Contig number, start and end of a region.
 Bounds = tuple[int, int, int]
@@ -38,7 +41,7 @@ class ContigPiece(NamedTuple):
 class _Task(NamedTuple):
     axis: Axis
     section: int
-    chunk: StoredChunk
+    chunk: ChunkReader
     groups: list[int]
     extents: Array
 
@@ -58,11 +61,10 @@ def depth_pieces(
     needs = rules.needs() | (tally.needs() if tally else set())
 
     def work(task: _Task) -> tuple[_Task, Changes, Array | None]:
-        chunk = ChunkReader(reader.store, task.chunk)
-        chunk.fetch(task.groups, needs)
+        task.chunk.fetch(task.groups, needs)
         changes, counts = begin_changes(task.axis, task.extents), None
         for group in task.groups:
-            columns = chunk.columns(group)
+            columns = task.chunk.columns(group)
             keep = rules.mask(columns)
             changes = add_columns(columns, keep, task.axis, rules, changes)
             if tally:
@@ -70,9 +72,14 @@ def depth_pieces(
                 counts = more if counts is None else counts + more
         return task, changes, counts
 
+    tasks = reader.ahead(
+        _tasks(reader, wanted),
+        lambda task: task.chunk.fetch(task.groups, needs),
+        lambda task: task.chunk.size_bytes(task.groups, needs),
+    )
     with ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool:
         merger, before = None, None
-        for task, changes, counts in ordered_map(pool, work, _tasks(reader, wanted), workers + 1):
+        for task, changes, counts in ordered_map(pool, work, tasks, workers + 1):
             if tally and counts is not None:
                 tally.add(counts, task.axis)
             if before is None or task.section != before.section:
@@ -92,18 +99,23 @@ def _by_contig(task: _Task | None, pieces: Iterator[Piece]) -> Iterator[ContigPi
 def _tasks(reader: StoreIndex, wanted: Wanted | None) -> Iterator[_Task]:
     """Chunks with the row groups that meet a wanted span."""
     lengths = np.array(reader.contigs.lengths, np.uint64)
-    for number, section in enumerate(reader.sections()):
+    if wanted is None:
+        chunks = reader.all_chunks()
+    else:
+        reader.load(wanted)
+        numbers = sorted({n for contig in wanted if (n := reader.section_of(contig)) is not None})
+        chunks = ((number, chunk) for number in numbers for chunk in reader.chunks(number))
+    for number, chunk in chunks:
+        section = reader.sections()[number]
         first, n = section.first_contig, section.n_contigs
-        if first < 0 or (wanted is not None and not any(k in wanted for k in range(first, first + n))):
+        if first < 0:
             continue
         axis = axis_of(first, lengths[first : first + n])
-        for chunk in reader.chunks(number):
-            groups = [
-                (g, extents) for g, extents in chunk.groups if wanted is None or _meets(extents, wanted)
-            ]
-            if groups:
-                extents = np.concatenate([rows for _, rows in groups])
-                yield _Task(axis, number, chunk, [g for g, _ in groups], extents)
+        groups = [(g, extents) for g, extents in chunk.groups if wanted is None or _meets(extents, wanted)]
+        if groups:
+            extents = np.concatenate([rows for _, rows in groups])
+            reading = ChunkReader(reader.objects, chunk)
+            yield _Task(axis, number, reading, [g for g, _ in groups], extents)
 
 
 def _meets(extents: Array, wanted: Wanted) -> bool:
@@ -250,20 +262,30 @@ def region_depth(reader: StoreIndex, region: Region, rules: Rules, workers: int 
     return out
 
 
-def indexed_sums(reader: StoreIndex, contig: int) -> Array:
-    """Aligned bases in each 100 bp of a contig, from the index alone (uint64)."""
-    lengths = reader.contigs.lengths
-    n = -(-lengths[contig] // spec.WINDOW_BP)
-    out = np.zeros(n, np.uint64)
+def indexed_sums(reader: StoreIndex, bounds: Sequence[Bounds]) -> Iterator[Array]:
+    """Aligned bases in each 100 bp that a region meets (uint64), from the index alone; of each region.
+
+    Frames that lie together are read with one request, those of several regions at once.
+    """
+    n = min(reader.store.parallel, _FRAMES_AT_ONCE)
+    with ThreadPoolExecutor(n, thread_name_prefix="bams3") as pool:
+        yield from ordered_map(pool, lambda bound: _indexed_sums(reader, bound), bounds, n)
+
+
+def _indexed_sums(reader: StoreIndex, bound: Bounds) -> Array:
+    contig, low_bp, high_bp = bound
+    first, end = low_bp // spec.WINDOW_BP, -(-high_bp // spec.WINDOW_BP)
+    out = np.zeros(max(end - first, 0), np.uint64)
     place = reader.section_of(contig)
     if place is None:
         return out
     section = reader.sections()[place]
-    base = sum(-(-length // spec.WINDOW_BP) for length in lengths[section.first_contig : contig])
+    lengths = reader.contigs.lengths[section.first_contig : contig]
+    first += sum(-(-length // spec.WINDOW_BP) for length in lengths)  # in the section
     size = spec.FRAME_WINDOWS
-    wanted = [f for f in sorted(section.depth) if f * size - base < n and (f + 1) * size > base]
+    wanted = [f for f in sorted(section.depth) if f * size < first + out.size and (f + 1) * size > first]
     for number, sums in zip(wanted, reader.depth_frames(section, wanted), strict=True):
-        first = number * size - base
-        low, high = max(first, 0), min(first + sums.size, n)
-        out[low:high] = sums[low - first : high - first]
+        at = number * size - first
+        low, high = max(at, 0), min(at + sums.size, out.size)
+        out[low:high] = sums[low - at : high - at]
     return out

@@ -94,8 +94,7 @@ def convert(
     else:
         converter.run(batches, skip_bytes, 0, last.first_record + last.records)
     _seal(converter, header, store, options, replaces, provenance)
-    for key in stale - converter.keys:
-        store.delete(key)
+    store.delete(*(stale - converter.keys))
     return converter.report
 
 
@@ -167,15 +166,13 @@ def _seal(
     if provenance is not None:  # behind the manifest: a conversion that lost must not leave its own
         store.put(spec.PROVENANCE_KEY, (json.dumps(provenance, indent=1) + "\n").encode())
     report.bytes_out += len(data) + len(index_data) + len(header.text)
-    for key in list(store.list(spec.RESUME_PREFIX)):
-        store.delete(key)
+    store.delete(*store.list(spec.RESUME_PREFIX))
 
 
 def _withdraw(converter: Converter, store: Store) -> None:
     """Remove what a conversion wrote that lost, but for the objects that the winner names too."""
     with contextlib.suppress(Bams3Error):  # a store that cannot be read now is left as it is
-        for key in converter.keys - named_keys(StoreReader(store)):
-            store.delete(key)
+        store.delete(*(converter.keys - named_keys(StoreReader(store))))
         converter.log.clear()
 
 

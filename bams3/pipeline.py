@@ -1,4 +1,4 @@
-"""Bounded, ordered work in threads, and a clock that says which stage was the bottleneck."""
+"""Bounded, ordered work in threads, reading ahead, and a clock that tells which stage was the bottleneck."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,6 +40,10 @@ class StageClock:
         return {s: {k: round(v, 3) for k, v in d.items()} for s, d in self._seconds.items()}
 
 
+#: What ``ordered_map`` and ``ahead`` hold at most, where sizes are known, but for one item.
+AHEAD_BYTES = 32 << 20
+
+
 def ordered_map(
     pool: ThreadPoolExecutor,
     work: Callable[[T], R],
@@ -47,8 +51,14 @@ def ordered_map(
     depth: int,
     clock: StageClock | None = None,
     stage: str = "",
+    size_of: Callable[[T], int] = lambda _: 0,
 ) -> Iterator[R]:
     """Results of ``work`` in the order of ``items``, with at most ``depth`` of them under way.
+
+    Parameters
+    ----------
+    size_of
+        Bytes that an item, or what becomes of it, takes in memory: AHEAD_BYTES together at most.
 
     Notes
     -----
@@ -61,14 +71,49 @@ def ordered_map(
             clock.add(stage, waited_s=time.perf_counter() - submitted)
         return work(item)
 
-    waiting: deque[Future[Any]] = deque()
+    waiting: deque[tuple[Future[R], int]] = deque()
+    under_way = 0
     try:
         for item in items:
-            waiting.append(pool.submit(timed, item, time.perf_counter()))
+            size_bytes = size_of(item)
+            while waiting and under_way + size_bytes > AHEAD_BYTES:
+                future, n = waiting.popleft()
+                under_way -= n
+                yield future.result()
+            waiting.append((pool.submit(timed, item, time.perf_counter()), size_bytes))
+            under_way += size_bytes
             if len(waiting) >= depth:
-                yield waiting.popleft().result()
+                future, n = waiting.popleft()
+                under_way -= n
+                yield future.result()
         while waiting:
-            yield waiting.popleft().result()
+            yield waiting.popleft()[0].result()
     finally:
-        for future in waiting:
+        for future, _ in waiting:
             future.cancel()
+
+
+def ahead(
+    items: Iterable[T],
+    work: Callable[[T], object],
+    parallel: int,
+    size_of: Callable[[T], int] = lambda _: 0,
+) -> Iterator[T]:
+    """The items in order; where ``parallel`` is above 1, work was done for each, several at a time.
+
+    For reading ahead from far away: ``work`` fetches what an item needs, and who takes the item fetches it
+    then if it is not there yet. Near by, fetching ahead gains nothing, and nothing is done.
+    """
+    if parallel == 1:
+        yield from items
+        return
+
+    def done(item: T) -> T:
+        work(item)
+        return item
+
+    pool = ThreadPoolExecutor(parallel, thread_name_prefix="bams3-ahead")
+    try:
+        yield from ordered_map(pool, done, items, parallel, size_of=size_of)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
 from .filters import Filters
-from .query import OVERLAP, Intervals, StoreReader, crossed, met
-from .regions import MAX_BP, Region
-from .rowgroups import ChunkReader, StoredChunk
-from .spans import Spans
+from .query import OVERLAP, Intervals, StoreReader
+from .regions import Region
+from .rowgroups import ChunkReader
 
 
 class Read(NamedTuple):
@@ -31,18 +30,11 @@ def of_index(reader: StoreReader) -> list[Read]:
 
 def of_counts(reader: StoreReader, regions: Sequence[Region], filters: Filters) -> list[Read]:
     """The chunks that ``StoreReader.counts`` reads."""
-    needs = filters.needs()
-    open_ended = [r for r in regions if needs or r.start_bp or r.end_bp < MAX_BP]  # others: from the totals
-    of: dict[int, list[Region]] = {}
-    for region in open_ended:
-        of.setdefault(reader.contigs.id_of(region.contig), []).append(region)
-    out = []
-    for contig, mine in of.items():
-        spans = Spans.of(contig, mine)
-        for stored in reader.chunks_of(contig):
-            groups = [number for number, _ in crossed(stored, spans, bool(needs))[1]]
-            out += _read(reader, stored, groups, OVERLAP | needs)
-    return out
+    needs = OVERLAP | filters.needs()
+    if any(reader.answers_whole(region, filters) for region in regions):
+        _ = reader.totals
+    found = (_read(task.reader, task.groups, needs) for task in reader.crossings(regions, filters))
+    return [read for read in found if read.ranges]
 
 
 def of_records(
@@ -58,25 +50,18 @@ def of_records(
     if columns is not None:
         columns = columns | filters.needs()
     if regions is None:
-        chunks = (c for section in range(len(reader.sections())) for c in reader.chunks(section))
-        return [read for c in chunks for read in _read(reader, c, [n for n, _ in c.groups], columns)]
-    if columns is not None:
-        columns |= OVERLAP
-    if isinstance(regions, Mapping):
-        several = [(name, [Region(name, *span) for span in spans]) for name, spans in regions.items()]
-    else:
-        several = [(region.contig, [region]) for region in regions]
-    out = []
-    for name, mine in several:
-        spans = Spans.of(reader.contigs.id_of(name), mine)
-        for stored in reader.chunks_of(spans.contig):
-            out += _read(reader, stored, met(stored, spans), columns)
-    return out
+        chunks = (ChunkReader(reader.objects, stored) for _, stored in reader.all_chunks())
+        return [_read(chunk, chunk.groups, columns) for chunk in chunks]
+    meetings = reader.meetings(regions, filters, columns)
+    return [_read(task.reader, task.groups, columns, task.first) for task in meetings]
 
 
 def _read(
-    reader: StoreReader, stored: StoredChunk, groups: list[int], columns: set[str] | None
-) -> list[Read]:
-    runs = ChunkReader(reader.store, stored).runs(groups, columns)
-    size_bytes = sum(int(stored.offsets[run[-1] + 1] - stored.offsets[run[0]]) for run in runs)
-    return [Read(stored.key, len(runs), size_bytes)] if runs else []
+    chunk: ChunkReader,
+    groups: list[int],
+    columns: set[str] | None,
+    first: Set[str] | None = frozenset(),
+) -> Read:
+    """What two fetches read: first these columns, then those that are left."""
+    runs = ([] if first == set() else chunk.runs(groups, first)) + chunk.runs(groups, columns, first)
+    return Read(chunk.stored.key, len(runs), sum(map(chunk.run_bytes, runs)))

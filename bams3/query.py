@@ -4,31 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from .columns import Array
 from .coverage import Rules
-from .errors import InputError
 from .filters import Filters
 from .format import spec
 from .pipeline import ordered_map
 from .reader import StoreIndex
-from .regions import MAX_BP, Region, parse_region
+from .regions import MAX_BP, UNPLACED, Region, parse_region
 from .rowgroups import ChunkReader, StoredChunk
 from .spans import Spans
 from .stats import Stats
-from .store import LocalStore, Store
+from .store import AS_CONFIGURED, S3Options, store_at
 
 if TYPE_CHECKING:
     import pyarrow
     import pysam
-
 OVERLAP = {"contig", "pos", "flag", "ref_len"}
 NO_FILTERS = Filters()
 Intervals = Mapping[str, list[tuple[int, int]]]
+
+
+class Crossing(NamedTuple):
+    """A chunk, the regions on its contig by number, how many records each holds for sure, and what to read.
+
+    ``to_read`` are row groups, each with the regions (places in ``numbers``) whose bounds it lies across.
+    """
+
+    numbers: list[int]
+    spans: Spans
+    reader: ChunkReader
+    held: Array
+    to_read: list[tuple[int, Array]]
+
+    @property
+    def groups(self) -> list[int]:
+        """Row groups that are read."""
+        return [group for group, _ in self.to_read]
+
+
+class Meeting(NamedTuple):
+    """A chunk, the row groups of it that spans meet, and the columns that are read first (None: all)."""
+
+    reader: ChunkReader
+    spans: Spans
+    groups: list[int]
+    first: set[str] | None
 
 
 class StoreReader(StoreIndex):
@@ -56,30 +80,43 @@ class StoreReader(StoreIndex):
         contig is answered from the totals. A row group is decoded once for all regions.
         """
         out = np.zeros(len(regions), np.int64)
-        todo: dict[int, list[int]] = {}
         for i, region in enumerate(regions):
-            contig = self.contigs.id_of(region.contig)
-            whole = contig < 0 or (region.start_bp == 0 and region.end_bp >= MAX_BP)
-            if whole and not filters.needs():
+            if self.answers_whole(region, filters):
+                contig = self.contigs.id_of(region.contig)
                 before = self.total(contig, "before_start") if contig >= 0 else 0
                 out[i] = self.total(contig, "records") - before
-            else:
-                todo.setdefault(contig, []).append(i)
-        for contig, numbers in todo.items():
-            spans = Spans.of(contig, [regions[i] for i in numbers])
-            out[numbers] += sum(self._count(stored, spans, filters) for stored in self.chunks_of(contig))
+        needs = OVERLAP | filters.needs()
+        for task in self.ahead(
+            self.crossings(regions, filters),
+            lambda task: task.reader.fetch(task.groups, needs),
+            lambda task: task.reader.size_bytes(task.groups, needs),
+        ):
+            out[task.numbers] += task.held
+            task.reader.fetch(task.groups, needs)
+            for group, crossing in task.to_read:
+                columns = task.reader.columns(group)
+                found = task.spans.take(crossing).counts(columns, filters.mask(columns))
+                out[np.array(task.numbers)[crossing]] += found
         return [int(n) for n in out]
 
-    def _count(self, stored: StoredChunk, spans: Spans, filters: Filters) -> Array:
-        """Records of one chunk in each span."""
-        needs = filters.needs()
-        out, to_read = crossed(stored, spans, bool(needs))
-        reader = ChunkReader(self.store, stored)
-        reader.fetch([number for number, _ in to_read], OVERLAP | needs)
-        for number, wanted in to_read:
-            columns = reader.columns(number)
-            out[wanted] += spans.take(wanted).counts(columns, filters.mask(columns))
-        return out
+    def answers_whole(self, region: Region, filters: Filters) -> bool:
+        """Whether the totals answer how many records there are: of a contig, or of the unplaced reads."""
+        is_whole = region.contig == UNPLACED or (region.start_bp == 0 and region.end_bp >= MAX_BP)
+        return is_whole and not filters.needs()
+
+    def crossings(self, regions: Sequence[Region], filters: Filters) -> Iterator[Crossing]:
+        """Chunks that the counts of regions need, but for whole contigs that the totals answer."""
+        filtered = bool(filters.needs())
+        todo: dict[int, list[int]] = {}
+        for i, region in enumerate(regions):
+            if not self.answers_whole(region, filters):
+                todo.setdefault(self.contigs.id_of(region.contig), []).append(i)
+        self.load(todo)
+        for contig, numbers in todo.items():
+            spans = Spans.of(contig, [regions[i] for i in numbers])
+            for stored in self.chunks_of(contig):
+                known, to_read = crossed(stored, spans, filtered)
+                yield Crossing(numbers, spans, ChunkReader(self.objects, stored), known, to_read)
 
     def records(
         self, regions: Iterable[Region] | None = None, filters: Filters = NO_FILTERS, workers: int = 1
@@ -91,8 +128,7 @@ class StoreReader(StoreIndex):
         """
         if regions is None:
             return _joined(self._fetch_all(filters), workers)
-        several = ((region.contig, [(region.start_bp, region.end_bp)]) for region in regions)
-        return _joined(self._fetch(several, filters), workers)
+        return _joined(self._fetch(regions, filters), workers)
 
     def records_once(
         self, intervals: Intervals, filters: Filters = NO_FILTERS, workers: int = 1
@@ -101,11 +137,11 @@ class StoreReader(StoreIndex):
 
         ``intervals`` are those of regions.merge_intervals: sorted and apart, by contig.
         """
-        return _joined(self._fetch(self._in_file_order(intervals), filters), workers)
+        return _joined(self._fetch(intervals, filters), workers)
 
     def count_once(self, intervals: Intervals, filters: Filters = NO_FILTERS) -> int:
         """How many records ``records_once`` gives."""
-        kept = self._fetch(intervals.items(), filters, set())
+        kept = self._fetch(intervals, filters, set())
         return sum(int(np.count_nonzero(keep)) for _, _, keep in kept)
 
     def groups(
@@ -117,51 +153,86 @@ class StoreReader(StoreIndex):
         """
         if regions is None:
             return self._fetch_all(filters, columns | filters.needs())
-        if isinstance(regions, Mapping):
-            return self._fetch(self._in_file_order(regions), filters, columns)
-        several = ((region.contig, [(region.start_bp, region.end_bp)]) for region in regions)
-        return self._fetch(several, filters, columns)
-
-    def _in_file_order(self, intervals: Intervals) -> list[tuple[str, list[tuple[int, int]]]]:
-        last = len(self.contigs)  # unplaced reads
-        return sorted(intervals.items(), key=lambda item: self.contigs.id_of(item[0]) % (last + 1))
+        return self._fetch(regions, filters, columns)
 
     def _fetch(
         self,
-        several: Iterable[tuple[str, list[tuple[int, int]]]],
+        regions: Iterable[Region] | Intervals,
         filters: Filters,
         columns: set[str] | None = None,
     ) -> Iterator[tuple[ChunkReader, int, Array]]:
-        """Row groups of each contig's intervals, with these columns (None: all), and their records there."""
-        located = set(spec.LOCATE) & (spec.COLUMN.keys() if columns is None else columns)
-        for name, intervals in several:
-            contig = self.contigs.id_of(name)
-            spans = Spans.of(contig, [Region(name, start, end) for start, end in intervals])
-            for stored in self.chunks_of(contig):
+        """Row groups that regions meet, with these columns (None: all), and their records there."""
+        for reader, keeps in self.ahead(
+            self._kept(self.meetings(regions, filters, columns), filters),
+            lambda found: found[0].fetch(list(found[1]), columns),
+            lambda found: found[0].size_bytes(list(found[1]), columns),
+        ):
+            reader.fetch(list(keeps), columns)
+            yield from ((reader, number, keep) for number, keep in keeps.items())
+
+    def _kept(
+        self, meetings: Iterator[Meeting], filters: Filters
+    ) -> Iterator[tuple[ChunkReader, dict[int, Array]]]:
+        """Chunks that have wanted records, and which, by row group."""
+        for task in self.ahead(
+            meetings,
+            lambda task: task.reader.fetch(task.groups, task.first),
+            lambda task: task.reader.size_bytes(task.groups, task.first),
+        ):
+            task.reader.fetch(task.groups, task.first)
+            keeps = {}
+            for number in task.groups:
+                plain = task.reader.columns(number)
+                mask = filters.mask(plain)
+                keep = task.spans.mask(plain) if mask is None else task.spans.mask(plain) & mask
+                if keep.any():
+                    keeps[number] = keep
+            if keeps:
+                yield task.reader, keeps
+
+    def meetings(
+        self, regions: Iterable[Region] | Intervals, filters: Filters, columns: set[str] | None
+    ) -> Iterator[Meeting]:
+        """Chunks that each region meets; of intervals, those that all of a contig meet, in file order.
+
+        All columns are read at once where every row group is known to hold wanted records; else first those
+        that tell which records are.
+        """
+        needs = filters.needs()
+        locate = OVERLAP | needs | (set(spec.LOCATE) & (spec.COLUMN.keys() if columns is None else columns))
+        several = list(self._spans_of(regions))
+        self.load(spans.contig for spans in several)
+        for spans in several:
+            for stored in self.chunks_of(spans.contig):
                 groups = met(stored, spans)
-                reader = ChunkReader(self.store, stored)
-                reader.fetch(groups, OVERLAP | located | filters.needs())
-                keeps = {}
-                for number in groups:
-                    plain = reader.columns(number)
-                    mask = filters.mask(plain)
-                    keep = spans.mask(plain) if mask is None else spans.mask(plain) & mask
-                    if keep.any():
-                        keeps[number] = keep
-                reader.fetch(list(keeps), columns)
-                yield from ((reader, number, keep) for number, keep in keeps.items())
+                at_once = not needs and all(_is_held(stored, spans, group) for group in groups)
+                first = locate if not at_once else None if columns is None else columns | locate
+                if groups:
+                    yield Meeting(ChunkReader(self.objects, stored), spans, groups, first)
+
+    def _spans_of(self, regions: Iterable[Region] | Intervals) -> Iterator[Spans]:
+        if not isinstance(regions, Mapping):
+            yield from (Spans.of(self.contigs.id_of(region.contig), [region]) for region in regions)
+            return
+        last = len(self.contigs) + 1  # unplaced reads
+        for name in sorted(regions, key=lambda name: self.contigs.id_of(name) % last):
+            mine = [Region(name, start, end) for start, end in regions[name]]
+            yield Spans.of(self.contigs.id_of(name), mine)
 
     def _fetch_all(
         self, filters: Filters, columns: set[str] | None = None
     ) -> Iterator[tuple[ChunkReader, int, Array | None]]:
         """Every row group with these columns (None: all), and which of its records pass (None: all)."""
-        for section in range(len(self.sections())):
-            for stored in self.chunks(section):
-                reader = ChunkReader(self.store, stored)
-                reader.fetch([number for number, _ in stored.groups], columns)
-                for number, _ in stored.groups:
-                    keep = filters.mask(reader.columns(number)) if filters.needs() else None
-                    yield reader, number, keep
+        readers = (ChunkReader(self.objects, stored) for _, stored in self.all_chunks())
+        for reader in self.ahead(
+            readers,
+            lambda reader: reader.fetch(reader.groups, columns),
+            lambda reader: reader.size_bytes(reader.groups, columns),
+        ):
+            reader.fetch(reader.groups, columns)
+            for number in reader.groups:
+                keep = filters.mask(reader.columns(number)) if filters.needs() else None
+                yield reader, number, keep
 
     def columns(
         self, region: Region | str | None = None, names: Sequence[str] = (), filters: Filters = NO_FILTERS
@@ -233,6 +304,13 @@ def met(stored: StoredChunk, spans: Spans) -> list[int]:
     ]
 
 
+def _is_held(stored: StoredChunk, spans: Spans, group: int) -> bool:
+    """Whether a row group lies wholly in one of the spans."""
+    extents = stored.groups[group][1]
+    mine = len(extents) == 1 and int(extents[0]["contig"]) == spans.contig
+    return mine and bool(spans.hold(extents[0]).any())
+
+
 def crossed(stored: StoredChunk, spans: Spans, filtered: bool) -> tuple[Array, list[tuple[int, Array]]]:
     """Records that each span is known to hold, and the row groups to read for the rest: for which spans.
 
@@ -265,21 +343,12 @@ def _joined(tasks: Iterable[tuple[ChunkReader, int, Array | None]], workers: int
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def open_store(path: str) -> StoreReader:
-    """A store by its path.
+def open_store(address: str, s3: S3Options = AS_CONFIGURED) -> StoreReader:
+    """A store by its path or S3 address.
 
     Raises
     ------
     InputError
-        ``not-a-store``; ``no-s3`` for an address that this version does not read.
+        ``not-a-store``; those of store_at.
     """
-    return StoreReader(store_at(path))
-
-
-def store_at(path: str) -> Store:
-    """The bytes behind a path, whether or not there is a store."""
-    if "://" in path:
-        raise InputError(
-            f"{path}: this version reads and writes local stores only", kind="no-s3", hint="give a path"
-        )
-    return LocalStore(Path(path))
+    return StoreReader(store_at(address, s3))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .bam import BamHeader
 from .columns import Array
@@ -14,10 +14,16 @@ from .errors import CorruptDataError, InputError
 from .format import index, manifest, spec
 from .format.directory import crc32
 from .format.manifest import Manifest, Range, SectionRanges
+from .pipeline import ahead
 from .regions import ContigTable
-from .rowgroups import StoredChunk, bad_checksum, object_range
+from .rowgroups import GAP_BYTES, Objects, StoredChunk
 from .store import Store
 from .store.base import MissingObjectError
+
+T = TypeVar("T")
+
+#: Neighbouring sections of the index are read together up to this.
+_RUN_BYTES = 8 << 20
 
 
 class StoreIndex:
@@ -43,12 +49,20 @@ class StoreIndex:
         except MissingObjectError as err:
             raise _no_store(store.name) from err
         try:
-            self.manifest: Manifest = manifest.parse(self.manifest_bytes)
+            self.manifest: Manifest = self._parsed()
         except (CorruptDataError, InputError) as err:
             raise type(err)(f"{store.name}: {err}", kind=err.kind, hint=err.hint) from err
+        self.objects = Objects(store, self.manifest_bytes)
         self.reads: list[tuple[str, int]] = [(spec.MANIFEST_KEY, len(self.manifest_bytes))]
         self._sections: dict[int, list[StoredChunk]] = {}
-        self._lock = threading.Lock()
+
+    def _parsed(self) -> Manifest:
+        """The manifest; it is read once more if its bytes are wrong."""
+        try:
+            return manifest.parse(self.manifest_bytes)
+        except CorruptDataError:
+            self.manifest_bytes = self.store.get(spec.MANIFEST_KEY)
+            return manifest.parse(self.manifest_bytes)
 
     # -- what the store says of itself --
 
@@ -88,32 +102,37 @@ class StoreIndex:
         return self._range(self.manifest.index_key, where)
 
     def _index_ranges(self, ranges: Sequence[Range]) -> list[bytes]:
-        """Ranges of the index that lie one behind the other, with one request."""
-        if not ranges:
-            return []
-        key, start, end = self.manifest.index_key, ranges[0].offset, ranges[0].offset
-        for where in ranges:
-            if where.offset != end:
-                raise CorruptDataError(f"{self.store.name}: index ranges out of order", kind="bad-manifest")
-            end += where.size_bytes
-        data = memoryview(self._read(key, start, end - start))
-        return [
-            self._checked(key, where, data[where.offset - start :][: where.size_bytes]) for where in ranges
-        ]
+        """Ranges of the index, in file order, with one request."""
+        return self._ranges(self.manifest.index_key, ranges) if ranges else []
 
     def _range(self, key: str, where: Range) -> bytes:
-        return self._checked(key, where, memoryview(self._read(key, where.offset, where.size_bytes)))
+        return self._ranges(key, [where])[0]
 
-    def _read(self, key: str, offset: int, size_bytes: int) -> bytes:
-        if size_bytes > spec.MAX_INDEX_RANGE_BYTES:
+    def _ranges(self, key: str, ranges: Sequence[Range]) -> list[bytes]:
+        begin, end = ranges[0].offset, ranges[-1].offset + ranges[-1].size_bytes
+        if any(b.offset < a.offset + a.size_bytes for a, b in pairwise(ranges)):
+            raise CorruptDataError(f"{self.store.name}: index ranges out of order", kind="bad-manifest")
+        if end - begin > spec.MAX_INDEX_RANGE_BYTES:
             raise CorruptDataError(f"{self.store.name}/{key}: a range is too large", kind="bad-manifest")
-        self.reads.append((key, size_bytes))
-        return object_range(self.store, key, offset, size_bytes)
 
-    def _checked(self, key: str, where: Range, data: memoryview) -> bytes:
-        if len(data) != where.size_bytes or crc32(data) != where.crc32:
-            raise bad_checksum(self.store, key, where.offset, where.offset + where.size_bytes)
-        return bytes(data)
+        def part(data: memoryview, where: Range) -> memoryview:
+            return data[where.offset - begin :][: where.size_bytes]
+
+        def check(data: memoryview) -> None:
+            for where in ranges:
+                mine = part(data, where)
+                if len(mine) != where.size_bytes or crc32(mine) != where.crc32:
+                    raise self.objects.bad_checksum(key, where.offset, where.offset + where.size_bytes)
+
+        self.reads.append((key, end - begin))
+        data = self.objects.read(key, begin, end - begin, check)
+        return [bytes(part(data, where)) for where in ranges]
+
+    def ahead(
+        self, items: Iterable[T], fetch: Callable[[T], object], size_of: Callable[[T], int]
+    ) -> Iterator[T]:
+        """The items, what they need fetched ahead where the store is far away (pipeline.ahead)."""
+        return ahead(items, fetch, self.store.parallel, size_of)
 
     # -- chunks and row groups --
 
@@ -130,21 +149,55 @@ class StoreIndex:
 
     def chunks(self, section: int) -> list[StoredChunk]:
         """Chunks of a section, in file order."""
-        with self._lock:
-            if section not in self._sections:
-                self._sections[section] = self._load_section(self.sections()[section])
-            return self._sections[section]
+        if section not in self._sections:
+            self._load([section])
+        return self._sections[section]
 
-    def _load_section(self, section: SectionRanges) -> list[StoredChunk]:
-        parts = self._index_ranges([section.chunks, section.directories])
-        rows = index.parse_chunks(parts[0])
-        out = []
-        for row, directory in zip(rows, index.parse_directories(parts[1], rows), strict=True):
+    def load(self, contigs: Iterable[int]) -> None:
+        """Read what the index says of these contigs: neighbours with one request, several at a time."""
+        found = {number for contig in contigs if (number := self.section_of(contig)) is not None}
+        for run in self.ahead(self._runs(sorted(found)), self._load, lambda _: 0):
+            self._load(run)
+
+    def all_chunks(self) -> Iterator[tuple[int, StoredChunk]]:
+        """Every chunk with the number of its section, in file order."""
+        for run in self.ahead(self._runs(range(len(self.sections()))), self._load, lambda _: _RUN_BYTES):
+            self._load(run)
+            for section in run:
+                yield from ((section, stored) for stored in self._sections[section])
+
+    def _runs(self, numbers: Iterable[int]) -> Iterator[list[int]]:
+        """Sections that are worth reading with one request."""
+        run: list[int] = []
+        for number in numbers:
+            if run and not self._worth(run, number):
+                yield run
+                run = []
+            run.append(number)
+        if run:
+            yield run
+
+    def _worth(self, run: list[int], number: int) -> bool:
+        first, last, more = (self.sections()[n] for n in (run[0], run[-1], number))
+        gap = more.chunks.offset - last.directories.offset - last.directories.size_bytes
+        size_bytes = more.directories.offset + more.directories.size_bytes - first.chunks.offset
+        return 0 <= gap <= GAP_BYTES and size_bytes <= _RUN_BYTES
+
+    def _load(self, run: Sequence[int]) -> None:
+        """Read sections with one request, unless they are there."""
+        missing = [number for number in run if number not in self._sections]
+        sections = [self.sections()[number] for number in missing]
+        parts = self._index_ranges([part for s in sections for part in (s.chunks, s.directories)])
+        for number, rows, directories in zip(missing, parts[::2], parts[1::2], strict=True):
+            self._sections[number] = list(self._parse_section(rows, directories))
+
+    def _parse_section(self, chunks: bytes, directories: bytes) -> Iterator[StoredChunk]:
+        rows = index.parse_chunks(chunks)
+        for row, directory in zip(rows, index.parse_directories(directories, rows), strict=True):
             offsets = directory.offsets(int(row["head_bytes"]))
             if int(offsets[-1]) != int(row["bytes"]):
                 raise CorruptDataError(f"{self.store.name}: the index contradicts itself", kind="bad-index")
-            out.append(StoredChunk(self._key_of(row), row, directory, offsets))
-        return out
+            yield StoredChunk(self._key_of(row), row, directory, offsets)
 
     @cached_property
     def _folders(self) -> list[str]:
@@ -168,7 +221,10 @@ class StoreIndex:
 
 
 def _no_store(name: str) -> InputError:
-    if Path(name).is_file():
+    if "://" in name:
+        reason = f"is not a store: it has no {spec.MANIFEST_KEY}"
+        hint = "make one with: bams3 convert IN.bam " + name
+    elif Path(name).is_file():
         reason, hint = "is a file, not a store", f"make one of it: bams3 convert {name} OUT.bams3"
     elif Path(name).is_dir():
         reason = f"is not a store: it has no {spec.MANIFEST_KEY}"

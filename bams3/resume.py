@@ -1,14 +1,19 @@
 """What a killed conversion left behind, and how the next one goes on from there.
 
-``_resume/IDENTITY/NUMBER.json`` is one finished span: where it begins in the input, how many
-records lie before it and in it, and its chunks. IDENTITY is a hash of the input, the options and
-the versions, so that another input or other options never meet these notes.
+``_resume/IDENTITY/NUMBER.json`` are finished spans: where each begins in the input, how many records lie
+before it and in it, and its chunks. IDENTITY is a hash of the input, the options and the versions, so
+that another input or other options never meet these notes. Where a write takes long, a note holds all
+spans that were finished during the one before.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,6 +22,7 @@ import zstandard
 from . import __version__
 from .format import spec
 from .format.directory import crc32
+from .pipeline import ordered_map
 from .store import Store
 
 
@@ -50,23 +56,25 @@ def identity_hash(identity: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _render(span: SpanDone) -> bytes:
-    """A note: the span, and a checksum of it."""
-    text = json.dumps(asdict(span))
-    return f'{{"span_done": {text}, "crc32": {crc32(text.encode())}}}\n'.encode()
+def _render(spans: Sequence[SpanDone]) -> bytes:
+    """A note: the spans, and a checksum of them."""
+    text = json.dumps([asdict(span) for span in spans])
+    return f'{{"spans_done": {text}, "crc32": {crc32(text.encode())}}}\n'.encode()
 
 
-def _parse(data: bytes) -> SpanDone | None:
-    """The inverse; None where a note is damaged."""
+def _parse(data: bytes) -> list[SpanDone]:
+    """The inverse; nothing where a note is damaged."""
     try:
-        value = json.loads(data)
-        fields = value["span_done"]
-        rows = tuple(tuple(map(int, row)) for row in fields.pop("rows"))
-        section, window = map(int, fields.pop("span"))
-        done = SpanDone(span=(section, window), rows=rows, **fields)
+        spans = [_span(fields) for fields in json.loads(data)["spans_done"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    return done if data == _render(done) else None
+        return []
+    return spans if data == _render(spans) else []
+
+
+def _span(fields: dict[str, Any]) -> SpanDone:
+    rows = tuple(tuple(map(int, row)) for row in fields.pop("rows"))
+    section, window = map(int, fields.pop("span"))
+    return SpanDone(span=(section, window), rows=rows, **fields)
 
 
 class ResumeLog:
@@ -77,31 +85,75 @@ class ResumeLog:
         self._prefix = f"{spec.RESUME_PREFIX}{identity}/"
         self._keeps = identity is not None
         self._number = 0
+        self._pending: list[SpanDone] = []
+        self._lock = threading.Lock()
+        self._busy = False
+        self._writer: ThreadPoolExecutor | None = None
+        self._writing: Future[None] | None = None
 
-    def load(self) -> list[SpanDone]:
-        """Finished spans in order, as far as the notes are whole."""
-        done: list[SpanDone] = []
-        while self._keeps and self._store.exists(self._key(len(done))):
-            span = _parse(self._store.get(self._key(len(done))))
-            if span is None:
-                break
-            done.append(span)
+    def load(self) -> list[tuple[int, SpanDone]]:
+        """Finished spans in order, as far as the notes are whole, each with the number of its note."""
+        found = set(self._store.list(self._prefix)) if self._keeps else set()
+        keys = list(itertools.takewhile(found.__contains__, map(self._key, itertools.count())))
+        done: list[tuple[int, SpanDone]] = []
+        with ThreadPoolExecutor(self._store.parallel) as pool:
+            notes = ordered_map(pool, self._store.get, keys, 2 * self._store.parallel)
+            for number, spans in enumerate(map(_parse, notes)):
+                if not spans:
+                    break
+                done += [(number, span) for span in spans]
         return done
 
-    def keep(self, n_spans: int) -> None:
-        """Go on after the first ``n_spans`` of what was loaded."""
-        self._number = n_spans
+    def go_on(self, number: int, spans: Sequence[SpanDone] = ()) -> None:
+        """Write from this note on; it holds these spans already."""
+        self._number = number
+        if spans:
+            self._write(spans)
 
     def add(self, span: SpanDone) -> None:
-        """Note that a span is finished."""
-        if self._keeps:
-            self._store.put(self._key(self._number), _render(span))
+        """Note that a span is finished; where a write takes long, in a thread."""
+        if not self._keeps:
+            return
+        if self._store.parallel == 1:
+            self._write([span])
+            return
+        with self._lock:
+            self._pending.append(span)
+            if self._busy:
+                self._raise()
+                return
+            self._busy = True
+            self._writer = self._writer or ThreadPoolExecutor(1, "bams3-notes")
+            self._writing = self._writer.submit(self._drain)
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        if self._writer is not None:
+            self._writer.shutdown()
+        self._raise()
+
+    def _raise(self) -> None:
+        """What went wrong in the thread."""
+        if self._writing is not None and self._writing.done():
+            self._writing.result()
+
+    def _drain(self) -> None:
+        while True:
+            with self._lock:
+                spans, self._pending = self._pending, []
+                if not spans:
+                    self._busy = False
+                    return
+            self._write(spans)
+
+    def _write(self, spans: Sequence[SpanDone]) -> None:
+        self._store.put(self._key(self._number), _render(spans))
         self._number += 1
 
     def clear(self) -> None:
         """Remove these notes."""
-        for key in list(self._store.list(self._prefix)) if self._keeps else ():
-            self._store.delete(key)
+        if self._keeps:
+            self._store.delete(*self._store.list(self._prefix))
 
     def _key(self, number: int) -> str:
         return f"{self._prefix}{number:08d}.json"

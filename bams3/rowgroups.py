@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,7 @@ import numpy as np
 
 from . import kernels
 from .columns import Array, Columns
-from .errors import CorruptDataError
+from .errors import CorruptDataError, StoreError
 from .format import index, spec
 from .format.directory import Directory, crc32
 from .format.rowgroup import decode_columns, needed
@@ -37,43 +37,129 @@ class StoredChunk:
         return list(index.groups_by_chunk(self.directory))
 
 
+class Objects:
+    """The objects of a store that is open: ranges of them, each checked before it is used."""
+
+    def __init__(self, store: Store, manifest: bytes) -> None:
+        self.store, self._manifest = store, manifest
+
+    @property
+    def name(self) -> str:
+        """How a user would write the store."""
+        return self.store.name
+
+    def read(self, key: str, offset: int, size_bytes: int, check: Callable[[memoryview], None]) -> memoryview:
+        """A range that passes a check; fetched once more where it does not.
+
+        Raises
+        ------
+        CorruptDataError
+            What ``check`` raises; ``missing-object``.
+        StoreError
+            ``store-changed``: the object is gone because a conversion replaced the store.
+        """
+        return self._checked(key, lambda: self.store.get_range(key, offset, size_bytes), check)
+
+    def whole(self, key: str, check: Callable[[memoryview], None]) -> memoryview:
+        """An object that passes a check; as ``read``."""
+        return self._checked(key, lambda: self.store.get(key), check)
+
+    def _checked(self, key: str, get: Callable[[], bytes], check: Callable[[memoryview], None]) -> memoryview:
+        try:
+            data = memoryview(get())
+            try:
+                check(data)
+            except CorruptDataError:
+                data = memoryview(get())
+                check(data)
+        except MissingObjectError as err:
+            raise self.missing(key) from err
+        return data
+
+    def missing(self, key: str) -> CorruptDataError:
+        """The error for an object that the manifest names, and that is not there."""
+        try:
+            changed = self.store.get(spec.MANIFEST_KEY) != self._manifest
+        except MissingObjectError:
+            changed = True
+        if changed:
+            hint = "run again: the new store answers"
+            raise StoreError(f"{self.name} was replaced while it was read", kind="store-changed", hint=hint)
+        return CorruptDataError(
+            f"{self.name} names {key}, which is not there",
+            kind="missing-object",
+            hint="the store was copied in part or damaged: convert the alignments again",
+        )
+
+    def bad_checksum(self, key: str, begin: int, end: int) -> CorruptDataError:
+        """The error for bytes that are not those that were written."""
+        return CorruptDataError(
+            f"{self.name}/{key}: bytes {begin}-{end} do not match their checksum", kind="bad-checksum"
+        )
+
+
 class ChunkReader:
     """The row groups of one chunk that a question needs: fetched together, decoded one by one.
 
     Notes
     -----
     A fetch costs one request for the locate columns, whichever groups are asked for, and one for
-    the other columns of groups that lie together.
+    the other columns of groups that lie together; one in all where these follow those.
     """
 
-    def __init__(self, store: Store, stored: StoredChunk) -> None:
-        self._store, self.stored = store, stored
+    def __init__(self, objects: Objects, stored: StoredChunk) -> None:
+        self._objects, self.stored = objects, stored
         self._fetched: dict[int, dict[str, tuple[int, memoryview]]] = {}
         self._columns: dict[int, Columns] = {}
         self._decoded: dict[int, set[str]] = {}
 
-    def fetch(self, groups: Sequence[int], columns: set[str] | None) -> None:
+    @property
+    def groups(self) -> list[int]:
+        """Numbers of the chunk's row groups."""
+        return [number for number, _ in self.stored.groups]
+
+    def fetch(self, groups: Sequence[int], columns: Set[str] | None) -> None:
         """Read the blobs of these columns (None: all) that are not there yet, and check them.
 
         Raises
         ------
         CorruptDataError
             ``bad-checksum``, naming object and byte range; ``missing-object``.
+        StoreError
+            ``store-changed``; those of the store.
         """
         for run in self.runs(groups, columns):
             self._read(run)
 
-    def runs(self, groups: Sequence[int], columns: set[str] | None) -> list[list[int]]:
-        """The blobs that a fetch would read, a list a request."""
+    def runs(
+        self, groups: Sequence[int], columns: Set[str] | None, before: Set[str] | None = frozenset()
+    ) -> list[list[int]]:
+        """The blobs that a fetch would read, a list a request; behind a fetch of the columns ``before``."""
         locate: list[int] = []
         others: list[int] = []
         for group in groups:
-            have, stored = self._fetched.get(group, {}), self._stored_columns(group)
+            stored = self._stored_columns(group)
             codecs = {name: codec for name, (_, codec) in stored.items()}
-            wanted = stored.keys() if columns is None else needed(columns, codecs)
-            for name in wanted - have.keys():
+            wanted, have = (stored.keys() if c is None else needed(c, codecs) for c in (columns, before))
+            for name in wanted - have - self._fetched.get(group, {}).keys():
                 (locate if name in spec.LOCATE else others).append(stored[name][0])
-        return [run for run in (sorted(locate), *self._runs(sorted(others))) if run]
+        others.sort()
+        if locate and others and self._gap(max(locate), others[0]) <= GAP_BYTES:
+            first, *rest = self._runs(others)
+            return [sorted(locate) + first, *rest]
+        return [run for run in (sorted(locate), *self._runs(others)) if run]
+
+    def size_bytes(self, groups: Sequence[int], columns: Set[str] | None) -> int:
+        """Bytes that a fetch would read."""
+        return sum(self.run_bytes(run) for run in self.runs(groups, columns))
+
+    def run_bytes(self, run: list[int]) -> int:
+        """Bytes of one of the requests that ``runs`` names."""
+        return int(self.stored.offsets[run[-1] + 1] - self.stored.offsets[run[0]])
+
+    def _gap(self, before: int, behind: int) -> int:
+        """Bytes between two blobs."""
+        return int(self.stored.offsets[behind] - self.stored.offsets[before + 1])
 
     def _stored_columns(self, group: int) -> dict[str, tuple[int, int]]:
         """Blob number and codec number of each column of a row group."""
@@ -84,10 +170,9 @@ class ChunkReader:
 
     def _runs(self, numbers: list[int]) -> Iterator[list[int]]:
         """Blobs cut where more than GAP_BYTES lie between two of them."""
-        offsets = self.stored.offsets
         run: list[int] = []
         for i in numbers:
-            if run and offsets[i] - offsets[run[-1] + 1] > GAP_BYTES:
+            if run and self._gap(run[-1], i) > GAP_BYTES:
                 yield run
                 run = []
             run.append(i)
@@ -97,13 +182,21 @@ class ChunkReader:
     def _read(self, numbers: list[int]) -> None:
         """Read blobs, which are in file order, with one request."""
         stored, blobs = self.stored, self.stored.directory.blobs
-        begin, end = int(stored.offsets[numbers[0]]), int(stored.offsets[numbers[-1] + 1])
-        data = memoryview(object_range(self._store, stored.key, begin, end - begin))
-        for i in numbers:
-            low, high = int(stored.offsets[i]), int(stored.offsets[i + 1])
-            part = data[low - begin : high - begin]
-            if len(part) != high - low or crc32(part) != int(blobs["crc32"][i]):
-                raise bad_checksum(self._store, stored.key, low, high)
+        begin = int(stored.offsets[numbers[0]])
+
+        def parts(data: memoryview) -> Iterator[tuple[int, memoryview]]:
+            for i in numbers:
+                low, high = int(stored.offsets[i]), int(stored.offsets[i + 1])
+                yield i, data[low - begin : high - begin]
+
+        def check(data: memoryview) -> None:
+            for i, part in parts(data):
+                low, high = int(stored.offsets[i]), int(stored.offsets[i + 1])
+                if len(part) != high - low or crc32(part) != int(blobs["crc32"][i]):
+                    raise self._objects.bad_checksum(stored.key, low, high)
+
+        data = self._objects.read(stored.key, begin, self.run_bytes(numbers), check)
+        for i, part in parts(data):
             name = stored.directory.columns[int(blobs["column"][i])]
             fetched = self._fetched.setdefault(int(blobs["group"][i]), {})
             fetched[name] = int(blobs["codec"][i]), part
@@ -129,24 +222,5 @@ class ChunkReader:
             raise self._at(group, err) from err
 
     def _at(self, group: int, err: CorruptDataError) -> CorruptDataError:
-        where = f"{self._store.name}/{self.stored.key}"
+        where = f"{self._objects.name}/{self.stored.key}"
         return CorruptDataError(f"{where}: row group {group}: {err}", kind=err.kind)
-
-
-def object_range(store: Store, key: str, offset: int, size_bytes: int) -> bytes:
-    """A range of an object that the store names, so that its absence is damage."""
-    try:
-        return store.get_range(key, offset, size_bytes)
-    except MissingObjectError as err:
-        raise CorruptDataError(
-            f"{store.name} names {key}, which is not there",
-            kind="missing-object",
-            hint="the store was copied in part or damaged: convert the alignments again",
-        ) from err
-
-
-def bad_checksum(store: Store, key: str, begin: int, end: int) -> CorruptDataError:
-    """The error for bytes that are not those that were written."""
-    return CorruptDataError(
-        f"{store.name}/{key}: bytes {begin}-{end} do not match their checksum", kind="bad-checksum"
-    )

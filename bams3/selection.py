@@ -73,8 +73,7 @@ class Selection:
 
 def _stored_columns(reader: StoreIndex) -> set[str]:
     """Names of all columns that chunks have."""
-    sections = range(len(reader.sections()))
-    return {name for s in sections for chunk in reader.chunks(s) for name in chunk.directory.columns}
+    return {name for _, chunk in reader.all_chunks() for name in chunk.directory.columns}
 
 
 def _unknown(name: str, stored: set[str]) -> InputError:

@@ -22,18 +22,16 @@ from .format.rowgroup import decode_columns, group_summary
 from .pipeline import ordered_map
 from .query import StoreReader
 from .rowgroups import StoredChunk
-from .store.base import MissingObjectError
 
 
-def content_hash(data: bytes) -> int:
+def content_hash(data: bytes | memoryview) -> int:
     """The 8 hex digits of an object's name: the first 32 bits of its SHA-256."""
     return int.from_bytes(hashlib.sha256(data).digest()[:4], "big")
 
 
 def named_keys(reader: StoreReader) -> set[str]:
     """Keys of every object that a store's manifest and index name."""
-    sections = range(len(reader.sections()))
-    chunks = {stored.key for number in sections for stored in reader.chunks(number)}
+    chunks = {stored.key for _, stored in reader.all_chunks()}
     return chunks | {reader.manifest.header_key, reader.manifest.index_key}
 
 
@@ -162,35 +160,30 @@ def verify(reader: StoreReader, workers: int, on_chunk: Callable[[int], None] = 
 
 def _check_whole_object(reader: StoreReader, key: str) -> None:
     """An object's name stands for its bytes, also those that no range covers."""
-    try:
-        data = reader.store.get(key)
-    except MissingObjectError as err:
-        raise CorruptDataError(f"{reader.store.name}/{key} is not there", kind="missing-object") from err
-    if not key.rpartition(".")[0].endswith(f"-{content_hash(data):08x}"):
-        raise CorruptDataError(
-            f"{reader.store.name}/{key}: bytes 0-{len(data)} do not match their checksum", kind="bad-checksum"
-        )
+
+    def check(data: memoryview) -> None:
+        if not key.rpartition(".")[0].endswith(f"-{content_hash(data):08x}"):
+            raise reader.objects.bad_checksum(key, 0, len(data))
+
+    reader.objects.whole(key, check)
 
 
 def _check_chunk(reader: StoreReader, stored: StoredChunk, windows: Windows) -> ChunkSummary | str:
     try:
-        data = reader.store.get(stored.key)
-        _check_blobs(data, stored)
-        summary = summarise_chunk(data, stored.row, windows)
+        data = reader.objects.whole(stored.key, lambda data: _check_blobs(data, stored))
+        summary = summarise_chunk(bytes(data), stored.row, windows)
         if summary.directory != stored.directory.encode():
             return f"{stored.key}: the directory in its head is not the one in the index"
-    except MissingObjectError:
-        return f"{stored.key}: not there"
     except CorruptDataError as err:
-        return f"{stored.key}: {err}"
+        return f"{stored.key}: {'not there' if err.kind == 'missing-object' else err}"
     return summary
 
 
-def _check_blobs(data: bytes, stored: StoredChunk) -> None:
+def _check_blobs(data: memoryview, stored: StoredChunk) -> None:
     """Name the damaged byte range before the checksum of the whole object says less."""
-    offsets, view = stored.offsets.tolist(), memoryview(data)
+    offsets = stored.offsets.tolist()
     for i, crc in enumerate(stored.directory.blobs["crc32"].tolist()):
-        if crc32(view[offsets[i] : offsets[i + 1]]) != crc:
+        if crc32(data[offsets[i] : offsets[i + 1]]) != crc:
             raise corrupt_chunk(f"bytes {offsets[i]}-{offsets[i + 1]} do not match their checksum")
 
 

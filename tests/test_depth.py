@@ -379,12 +379,14 @@ def test_the_index_has_the_sums_of_each_100_bp(data):
     store = data.draw(twins.stores())
     for k, depths in enumerate(depth_of(passing(store.reads, Rules().filters), store.lengths)):
         whole = np.append(depths, np.zeros(-depths.size % 100, depths.dtype))
-        assert depth.indexed_sums(store.reader, k).tolist() == whole.reshape(-1, 100).sum(axis=1).tolist()
+        [sums] = depth.indexed_sums(store.reader, [(k, 0, store.reader.contigs.lengths[k])])
+        assert sums.tolist() == whole.reshape(-1, 100).sum(axis=1).tolist()
 
 
 def test_the_last_sum_of_the_index_has_no_bases_beyond_its_contig():
     reader = twins.stored([SOLID._replace(pos=97)], [99])
-    assert depth.indexed_sums(reader, 0).tolist() == [depth.region_depth(reader, Region("c0"), Rules()).sum()]
+    [sums] = depth.indexed_sums(reader, [(0, 0, reader.contigs.lengths[0])])
+    assert sums.tolist() == [depth.region_depth(reader, Region("c0"), Rules()).sum()]
 
 
 def test_an_unmapped_read_covers_nothing_whatever_its_cigar():

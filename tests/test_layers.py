@@ -15,7 +15,7 @@ LAYERS = (
     "format store kernels",
     "bam htslib files sam panel tables outputs coverage stats chi2 ld tiles cutting filters fields rowgroups"
     " reader spans",
-    "ingest query chunkfile depth selection price estimate plots verify resume converter",
+    "ingest query chunkfile depth selection price estimate planned plots verify leftovers resume converter",
     "work",
     "cli __init__",
     "__main__",

@@ -38,14 +38,13 @@ def opened(pair):
     for path in pair.store.rglob("*"):
         if path.is_file():
             store.put(path.relative_to(pair.store).as_posix(), path.read_bytes())
-    store.counts.gets = store.counts.got_bytes = 0
-    store.counts.ranges.clear()
+    store.forget()
     return StoreReader(store)
 
 
 def asked(reader):
     """Requests for chunks, and for all else, since it was opened."""
-    ranges = reader.store.counts.ranges
+    ranges = reader.store.ranges
     of_chunks = [r for r in ranges if r[0].startswith("data/")]
     return of_chunks, [r for r in ranges if not r[0].startswith("data/")]
 
@@ -59,7 +58,7 @@ def some_regions(pair, n):
 
 
 def test_opening_a_store_reads_its_manifest_once(opened):
-    assert opened.store.counts.ranges == [(spec.MANIFEST_KEY, 0, len(opened.manifest_bytes))]
+    assert opened.store.ranges == [(spec.MANIFEST_KEY, 0, len(opened.manifest_bytes))]
 
 
 def test_totals_statistics_and_contig_counts_cost_one_range_of_the_index(opened):
@@ -74,7 +73,7 @@ def test_totals_statistics_and_contig_counts_cost_one_range_of_the_index(opened)
 def test_windows_cost_one_range_of_the_index_a_contig(opened):
     contigs = [section.first_contig for section in opened.sections() if section.first_contig >= 0]
     for contig in contigs:
-        indexed_sums(opened, contig)
+        list(indexed_sums(opened, [(contig, 0, opened.contigs.lengths[contig])]))
     chunks, index = asked(opened)
     assert not chunks
     assert len(index) == 1 + len(contigs)
@@ -85,7 +84,7 @@ def test_windows_cost_one_range_of_the_index_a_contig(opened):
 
 def test_the_count_of_a_region_reads_only_the_row_groups_on_its_bounds(pair, opened):
     for region in some_regions(pair, 20):
-        opened.store.counts.ranges.clear()
+        opened.store.ranges.clear()
         opened.counts([region])
         chunks, index = asked(opened)
         assert len(index) <= 1
@@ -94,7 +93,7 @@ def test_the_count_of_a_region_reads_only_the_row_groups_on_its_bounds(pair, ope
 
 def test_depth_of_a_region_costs_one_range_a_chunk(pair, opened):
     for region in some_regions(pair, 20):
-        opened.store.counts.ranges.clear()
+        opened.store.ranges.clear()
         region_depth(opened, region, Rules())
         chunks, index = asked(opened)
         assert len(index) <= 1
@@ -111,7 +110,7 @@ def is_located(stored, number):
 
 def test_records_of_a_region_cost_two_ranges_a_chunk(pair, opened):
     for region in some_regions(pair, 10):
-        opened.store.counts.ranges.clear()
+        opened.store.ranges.clear()
         for _ in opened.records([region]):
             pass
         chunks, _ = asked(opened)
@@ -127,11 +126,11 @@ def test_columns_cost_what_they_and_their_needs_take_and_short_gaps(pair, opened
     needs = Selection(opened, names).needs
     every = {c.key: c for s in range(len(opened.sections())) for c in opened.chunks(s)}
     for region in [None, *some_regions(pair, 6)]:
-        opened.store.counts.ranges.clear()
+        opened.store.ranges.clear()
         opened.columns(region, names)
         for key in {key for key, _, _ in asked(opened)[0]}:
             stored = every[key]
-            ranges = [(offset, offset + n) for k, offset, n in opened.store.counts.ranges if k == key]
+            ranges = [(offset, offset + n) for k, offset, n in opened.store.ranges if k == key]
             wanted = wanted_blobs(opened, stored, ranges, region, needs)
             needed = sum(int(stored.directory.blobs["bytes"][i]) for i in wanted)
             read = sum(end - start for start, end in ranges)
@@ -171,19 +170,19 @@ def what_was_read(reader):
 def test_what_is_explained_is_what_is_read(pair, opened):
     for region in some_regions(pair, 15):
         for filters in (NO_FILTERS, Filters(exclude_flags=4, min_mapq=20)):
-            opened.store.counts.ranges.clear()
+            opened.store.ranges.clear()
             expected = price.of_counts(opened, [region], filters)
             assert not asked(opened)[0]
             opened.counts([region], filters)
             assert total_of(expected) == what_was_read(opened)
-        opened.store.counts.ranges.clear()
+        opened.store.ranges.clear()
         expected = price.of_records(opened, [region], NO_FILTERS, None)
         for _ in opened.records([region]):
             pass
         ranges, size_bytes = what_was_read(opened)
         assert ranges <= total_of(expected)[0]
         assert size_bytes <= total_of(expected)[1]
-    opened.store.counts.ranges.clear()
+    opened.store.ranges.clear()
     assert total_of(price.of_records(opened, None, NO_FILTERS, {"mapq", "quals"})) == (
         opened.columns(None, ["mapq", "qual"]) and what_was_read(opened)
     )

@@ -171,9 +171,9 @@ def test_nothing_is_read_but_totals_and_the_contig_table(request, name, n_ranges
         if path.is_file():
             store.put(path.relative_to(folder).as_posix(), path.read_bytes())
     reader = StoreReader(store)
-    store.counts.ranges.clear()
+    store.ranges.clear()
     assert Stats.of(reader.contigs, reader.totals).total("records") == reader.manifest.records
-    assert [key for key, _, _ in store.counts.ranges] == [reader.manifest.index_key] * n_ranges
+    assert [key for key, _, _ in store.ranges] == [reader.manifest.index_key] * n_ranges
 
 
 def test_a_store_without_its_chunks_still_has_its_stats(small, tmp_path):

@@ -23,9 +23,11 @@ COMMANDS = (
     "coverage",
     "stats",
     "chunks",
+    "cost",
     "cat",
     "export",
     "verify",
+    "gc",
     "check-sheet",
     "tabulate",
 )

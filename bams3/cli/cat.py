@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,15 @@ import click
 
 from .. import kernels
 from ..chunkfile import ChunkFile, MadeHeader, open_chunk, read_chunk_file
-from ..errors import InputError
+from ..errors import CorruptDataError, InputError
+from ..store import is_s3
+from ..store.base import MissingObjectError
 from .options import threads as threads_option
 from .options import write_records
+from .remote import OutputFile, folder, s3_options
 
 
+@s3_options
 @click.command(short_help="Records of single chunks, without their store.", no_args_is_help=True)
 @click.argument("chunks", metavar="CHUNK...", nargs=-1, required=True)
 @click.option("--with-header", "-h", is_flag=True, help="Begin SAM with a header.")
@@ -23,7 +28,7 @@ from .options import write_records
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     metavar="FILE",
     help="x.bam, x.sam or x.cram (without a reference), with header.",
 )
@@ -63,11 +68,22 @@ def command(
 def _load(name: str) -> ChunkFile:
     if name == "-":
         return read_chunk_file(sys.stdin.buffer, "stdin")
-    if "://" in name:
-        hint = f"aws s3 cp {name} - | bams3 cat -"
-        raise InputError(f"{name}: chunks are read from files or a pipe", kind="no-s3", hint=hint)
+    if is_s3(name):
+        return _load_from_s3(name)
     with open_chunk(Path(name)) as file:
         return read_chunk_file(file, name)
+
+
+def _load_from_s3(address: str) -> ChunkFile:
+    """A chunk, which is fetched once more if its bytes are wrong."""
+    there, name = folder(address)
+    try:
+        try:
+            return read_chunk_file(io.BytesIO(there.get(name)), address)
+        except CorruptDataError:
+            return read_chunk_file(io.BytesIO(there.get(name)), address)
+    except MissingObjectError as err:
+        raise InputError(f"{address}: no such object", kind="no-such-file") from err
 
 
 def _header_and_records(names: tuple[str, ...]) -> tuple[MadeHeader, Iterator[bytes]]:
@@ -81,7 +97,7 @@ def _header_and_records(names: tuple[str, ...]) -> tuple[MadeHeader, Iterator[by
     for name in names:
         one = _load(name)
         made.add(one)
-        if len(names) == 1 or name == "-" or not Path(name).is_file():
+        if len(names) == 1 or name == "-" or not (is_s3(name) or Path(name).is_file()):
             held[name] = one
 
     def records() -> Iterator[bytes]:

@@ -7,10 +7,11 @@ import json
 import click
 
 from ..chunkfile import chunks_of, region_text
-from ..query import open_store
 from ..regions import parse_region
+from .remote import opened, s3_options
 
 
+@s3_options
 @click.command(short_help="The chunks of a store.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
 @click.option(
@@ -33,7 +34,7 @@ def command(store: str, regions: tuple[str, ...], as_json: bool) -> None:
       bams3 chunks sample.bams3 --region chr20:1M-2M --json
       bams3 chunks sample.bams3 | tail -n +2 | cut -f 1 | parallel 'bams3 cat sample.bams3/{} | wc -l'
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
-    reader = open_store(store)
+    reader = opened(store)
     rows = (
         {
             "key": stored.key,

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, NamedTuple
 
 import click
 
@@ -20,20 +20,26 @@ from ..format import index, spec
 from ..format.frames import Compression
 from ..ingest import ConvertOptions, ConvertReport, Source, convert, memory_bytes, workers_within
 from ..progress import Progress
-from ..query import store_at
 from ..regions import parse_bp, parse_bytes
-from ..store import Store
+from ..store import Store, is_s3
+from ..store.base import MissingObjectError
 from . import warn
 from .options import quiet as quiet_option
 from .options import threads as threads_option
+from .remote import InputFile, folder, requests, s3_options
+from .remote import store as store_of
+
+#: How much of an input is looked at to tell what it is.
+_HEAD_BYTES = 1 << 16
 
 
+@s3_options
 @click.command(short_help="Alignments to a store.", no_args_is_help=True)
 @click.argument("source", metavar="IN")
 @click.argument("output", metavar="OUT.bams3")
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     metavar="FASTA",
     help="Reference of a CRAM; its .fai index is made beside it where there is none.",
 )
@@ -90,11 +96,12 @@ def command(
       bams3 convert --workers 16 sample.bam sample.bams3
       bams3 convert --reference GRCh38.fa sample.cram sample.bams3
       samtools sort -u unsorted.bam | bams3 convert - sample.bams3
+      bams3 convert s3://bucket/sample.bam s3://bucket/sample.bams3
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     started_s = time.perf_counter()
     kernels.keep_freed_memory()
     span_bp = _chunk_span(chunk_size)
-    store = store_at(output)
+    store = store_of(output)
     replaces = _manifest_to_replace(store, force)
     with (
         _open(source, reference, threads) as (opened, size_bytes),
@@ -143,12 +150,13 @@ def _threads_within(max_memory: str | None, threads: int, through_htslib: bool) 
 
 def _manifest_to_replace(store: Store, force: bool) -> bytes | None:
     """The manifest that is there and may go; a folder that holds something else is left alone."""
-    if store.exists(spec.MANIFEST_KEY):
-        if not force:
-            raise InputError(
-                f"{store.name} is there already", kind="output-exists", hint="replace it with --force"
-            )
-        return store.get(spec.MANIFEST_KEY)
+    with contextlib.suppress(MissingObjectError):
+        manifest = store.get(spec.MANIFEST_KEY)
+        if force:
+            return manifest
+        raise InputError(
+            f"{store.name} is there already", kind="output-exists", hint="replace it with --force"
+        )
     foreign = next((key for key in store.list() if not index.is_store_key(key)), None)
     if foreign is not None or Path(store.name).is_file():
         raise InputError(
@@ -159,39 +167,65 @@ def _manifest_to_replace(store: Store, force: bool) -> bytes | None:
     return None
 
 
+class _Input(NamedTuple):
+    """What is known of an input; ``stream`` is open where it is not a file that can be opened by its path."""
+
+    form: str
+    size_bytes: int | None
+    identity: dict[str, Any] | None
+    stream: BinaryIO | None
+    seekable: bool
+
+
 @contextlib.contextmanager
 def _open(name: str, reference: Path | None, threads: int) -> Iterator[tuple[Source, int | None]]:
     """The input as BGZF blocks, and its size if known: a BAM as it is, all else through htslib."""
-    from ..sam import detect, open_as_bam, sniff
+    from ..sam import open_as_bam
 
     path, label = Path(name), "stdin" if name == "-" else name
     with contextlib.ExitStack() as stack:
-        if name == "-" or path.is_fifo():
-            stream = sys.stdin.buffer if name == "-" else stack.enter_context(path.open("rb"))
-            assert isinstance(stream, io.BufferedReader)
-            form, identity, size_bytes = sniff(stream.peek(1 << 16), label), None, None
-        elif "://" in name:
-            raise InputError(f"{name}: this version reads local files only", kind="no-s3", hint="give a path")
+        found = _look_at(name, label, stack)
+        if found.form == "bam":
+            file = found.stream or stack.enter_context(path.open("rb", buffering=0))
+            yield Source(label, file, found.identity, found.seekable), found.size_bytes
         else:
-            form, size_bytes = detect(path), path.stat().st_size
-            identity = {"size_bytes": size_bytes, "mtime_ns": path.stat().st_mtime_ns}
-            stream = None
-        if form == "bam":
-            file = stream or stack.enter_context(path.open("rb", buffering=0))
-            yield Source(label, file, identity, seekable=stream is None), size_bytes
-        else:
-            given = stream or path
+            given = found.stream or path
             bam = stack.enter_context(
                 open_as_bam(given, reference=reference, threads=threads, on_warning=warn)
             )
-            yield Source(label, bam, identity, seekable=False, through_htslib=True), size_bytes
+            source = Source(label, bam, found.identity, seekable=False, through_htslib=True)
+            yield source, found.size_bytes
+
+
+def _look_at(name: str, label: str, stack: contextlib.ExitStack) -> _Input:
+    """What an input is; a stream that is opened for it is closed with the stack."""
+    from ..sam import detect, sniff
+
+    path = Path(name)
+    if is_s3(name):
+        from ..store.s3_stream import S3Stream
+
+        try:
+            remote = S3Stream(*folder(name))
+        except MissingObjectError as err:
+            raise InputError(f"{name}: no such object", kind="no-such-file") from err
+        stream = stack.enter_context(io.BufferedReader(remote, _HEAD_BYTES))
+        identity = {"size_bytes": remote.size_bytes, "etag": remote.etag}
+        return _Input(sniff(stream.peek(_HEAD_BYTES), label), remote.size_bytes, identity, stream, True)
+    if name == "-" or path.is_fifo():
+        file = sys.stdin.buffer if name == "-" else stack.enter_context(path.open("rb"))
+        assert isinstance(file, io.BufferedReader)
+        return _Input(sniff(file.peek(_HEAD_BYTES), label), None, None, file, False)
+    form, about = detect(path), path.stat()
+    identity = {"size_bytes": about.st_size, "mtime_ns": about.st_mtime_ns}
+    return _Input(form, about.st_size, identity, None, True)
 
 
 def _provenance(source: str) -> dict[str, Any]:
     return {
         "tool": f"bams3 {__version__}",
         "command": ["bams3", *sys.argv[1:]],
-        "input": source if source == "-" else str(Path(source).resolve()),
+        "input": source if source == "-" or is_s3(source) else str(Path(source).resolve()),
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
     }
 
@@ -213,6 +247,7 @@ def _as_json(report: ConvertReport, bytes_in: int, elapsed_s: float) -> dict[str
         "spans_encoded": report.spans_encoded,
         "spans_resumed": report.spans_resumed,
         "stages": report.stages,
+        "requests": requests(),
     }
 
 

@@ -16,13 +16,15 @@ from ..filters import Filters
 from ..format import spec
 from ..kernels import SpanSums
 from ..outputs import Rows, write_table
-from ..query import StoreReader, open_store
+from ..query import StoreReader
 from ..regions import MAX_BP, UNPLACED, BedRow, Region, parse_bp, parse_region
 from . import warn
 from .options import all_bits, bed_rows
 from .options import threads as threads_option
+from .remote import InputFile, OutputFile, opened, s3_options
 
 
+@s3_options
 @click.command(short_help="Depth per base, window, region or contig.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
 @click.argument("regions", metavar="[REGION...]", nargs=-1)
@@ -30,7 +32,7 @@ from .options import threads as threads_option
 @click.option(
     "--regions-file",
     "-L",
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     metavar="BED",
     help="Mean, breadth (share of bases covered), least and most depth of regions, up to the contig's end.",
 )
@@ -62,13 +64,13 @@ from .options import threads as threads_option
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     metavar="FILE",
     help="A text file; .gz: BGZF with tabix index; .parquet, .arrow.",
 )
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     metavar="PNG",
     help="Draw depth along each REGION, or along the longest contigs with reads; a table only with -o.",
 )
@@ -112,7 +114,7 @@ def command(
     flags = all_bits(exclude_flags) if exclude_flags else DEFAULT_EXCLUDE_FLAGS
     rules = Rules(mode, Filters(all_bits(require_flags), flags, min_mapq=min_mapq), min_bq)
     window_bp = None if window is None else _window(window)
-    reader = open_store(store)
+    reader = opened(store)
     asked = [_placed(parse_region(text, reader.contigs)) for text in regions]
     wanted = asked or [Region(name) for name in reader.contigs.names]
     if plot is not None:
@@ -243,9 +245,8 @@ def _is_indexed(reader: StoreReader, bound: depth.Bounds, size_bp: int) -> bool:
 
 def _of_indexed_windows(reader: StoreReader, bounds: list[depth.Bounds], size_bp: int) -> Iterator[Rows]:
     per_window = size_bp // spec.WINDOW_BP
-    for contig, low, high in bounds:
+    for (contig, low, high), units in zip(bounds, depth.indexed_sums(reader, bounds), strict=True):
         start, end = coverage.windows(low, high, size_bp)
-        units = depth.indexed_sums(reader, contig)[low // spec.WINDOW_BP : -(-high // spec.WINDOW_BP)]
         if units.size:
             sums = np.add.reduceat(units, np.arange(0, units.size, per_window))
             mean = coverage.means(sums, start, end)

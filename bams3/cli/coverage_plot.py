@@ -21,6 +21,7 @@ from ..query import StoreReader
 from ..regions import MAX_BP
 from ..stats import Stats
 from . import counted
+from .options import sample_name
 
 #: Windows of a panel, and contigs of a whole genome, at most.
 MAX_WINDOWS, MAX_CONTIGS = 1_000, 30
@@ -54,7 +55,7 @@ def write_plot(
         shown, others, n_empty = choose_contigs(reader)
         panels = panels_of(reader, rules, [(k, 0, reader.contigs.lengths[k]) for k in shown], threads)
         notes += _notes_on_others(reader, rules, panels, others, n_empty, threads)
-    name = Path(reader.store.name).absolute().name.removesuffix(".bams3")
+    name = sample_name(reader.store.name)
     with replaced(path) as partial, write_errors(str(path)):
         write_depth(panels, f"Depth of {name}", notes, thresholds, partial)
 
@@ -76,9 +77,10 @@ def panels_of(reader: StoreReader, rules: Rules, bounds: Sequence[Bounds], threa
     from_index = [rules.indexed and high - low >= EXACT_BP for _, low, high in bounds]
     to_read = [span for span, indexed in zip(spans, from_index, strict=True) if not indexed]
     found = _read_means(reader, rules, to_read, threads)
+    ready = _indexed_means(reader, [span for span, indexed in zip(spans, from_index, strict=True) if indexed])
     panels = []
     for (contig, low, high), (_, starts, ends), indexed in zip(bounds, spans, from_index, strict=True):
-        means = _indexed_means(reader, contig, starts, ends) if indexed else next(found)
+        means = next(ready if indexed else found)
         panels.append(Panel(_name(reader, contig, low, high), low, high, starts, ends, means))
     return panels
 
@@ -92,10 +94,13 @@ def _windows(reader: StoreReader, contig: int, low: int, high: int) -> tuple[Arr
     return coverage.windows(low, high, plot_window(high - low))
 
 
-def _indexed_means(reader: StoreReader, contig: int, starts: Array, ends: Array) -> Array:
-    unit = spec.WINDOW_BP
-    sums = depth.indexed_sums(reader, contig)[: -(-int(ends[-1]) // unit)]
-    return coverage.means(np.add.reduceat(sums, starts // unit), starts, ends)
+def _indexed_means(reader: StoreReader, spans: Sequence[tuple[int, Array, Array]]) -> Iterator[Array]:
+    """Means of the windows of each span, which lie on those of the index."""
+    bounds = [(contig, int(starts[0]), int(ends[-1])) for contig, starts, ends in spans]
+    for (_, low, _), (_, starts, ends), sums in zip(
+        bounds, spans, depth.indexed_sums(reader, bounds), strict=True
+    ):
+        yield coverage.means(np.add.reduceat(sums, (starts - low) // spec.WINDOW_BP), starts, ends)
 
 
 def _read_means(
@@ -152,7 +157,8 @@ def _notes_on_others(
 def _n_bases(reader: StoreReader, rules: Rules, contigs: Sequence[int], threads: int) -> int:
     """Bases that count on some contigs."""
     if rules.indexed:
-        return sum(int(depth.indexed_sums(reader, k).sum()) for k in contigs)
+        bounds = [(k, 0, reader.contigs.lengths[k]) for k in contigs]
+        return sum(int(sums.sum()) for sums in depth.indexed_sums(reader, bounds))
     of = depth.wanted_of((k, 0, reader.contigs.lengths[k]) for k in contigs)
     found = depth.span_depths(reader, rules, of, of.__getitem__, (), threads)
     return sum(int(sums.sum.sum()) for *_, sums in found)

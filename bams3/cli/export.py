@@ -10,18 +10,19 @@ import click
 
 from .. import kernels
 from ..progress import Progress
-from ..query import open_store
 from . import warn
 from .options import quiet as quiet_option
 from .options import threads as threads_option
+from .remote import InputFile, OutputFile, opened, refuse_existing, s3_options
 
 
+@s3_options
 @click.command(short_help="A store to BAM, CRAM or SAM.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
-@click.argument("output", metavar="OUT.bam|cram|sam")
+@click.argument("output", type=OutputFile(), metavar="OUT.bam|cram|sam")
 @click.option(
     "--reference",
-    type=click.Path(path_type=Path),
+    type=InputFile(),
     metavar="FASTA",
     help="Reference of a CRAM; its .fai index is made beside it where there is none.",
 )
@@ -32,7 +33,7 @@ from .options import threads as threads_option
 @quiet_option
 def command(
     store: str,
-    output: str,
+    output: Path,
     reference: Path | None,
     level: int | None,
     no_index: bool,
@@ -53,9 +54,11 @@ def command(
     from ..sam import write_alignments, write_alignments_file
 
     kernels.keep_freed_memory()
-    reader = open_store(store)
+    if not force:
+        refuse_existing(output)
+    reader = opened(store)
     records = reader.records(workers=threads)
-    if output == "-":
+    if str(output) == "-":
         write_alignments(records, reader.header, sys.stdout.buffer, "sam", threads=threads, on_warning=warn)
         return
     with Progress(None, "bytes of records", "export", enabled=not quiet) as progress:
@@ -68,7 +71,7 @@ def command(
         write_alignments_file(
             counted(),
             reader.header,
-            Path(output),
+            output,
             reference=reference,
             threads=threads,
             level=level,

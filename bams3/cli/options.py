@@ -44,6 +44,12 @@ threads = click.option(
 quiet = click.option("--quiet", is_flag=True, help="No progress, and no summary.")
 
 
+def sample_name(store: str) -> str:
+    """What a store is called that nobody named: its address without what leads there, and without .bams3."""
+    last = store.rstrip("/").rpartition("/")[2] if "://" in store else Path(store).absolute().name
+    return last.removesuffix(".bams3")
+
+
 def all_bits(texts: tuple[str, ...]) -> int:
     """FLAG bits of an option that may be repeated."""
     return functools.reduce(operator.or_, map(parse_flags, texts), 0)
@@ -64,7 +70,8 @@ def bed_rows(path: Path, reader: StoreReader) -> list[BedRow]:
                 reader.contigs.id_of(row.contig)
             except InputError as err:
                 where = str(err).replace("the store", reader.store.name, 1)
-                raise InputError(f"{path} line {row.line}: {where}", kind=err.kind, hint=err.hint) from None
+                words = f"{path} line {row.line}: {where}"
+                raise InputError(words, kind=err.kind, hint=err.hint) from None
     return rows
 
 

@@ -12,7 +12,6 @@ import click
 from ..errors import InputError
 from ..files import replaced
 from ..htslib import write_errors
-from ..query import open_store
 from ..stats import (
     Stats,
     format_flagstat,
@@ -22,10 +21,13 @@ from ..stats import (
     multiqc_general,
     multiqc_graph,
 )
+from .options import sample_name
+from .remote import OutputFile, opened, s3_options
 
 _MULTIQC_END = "_mqc.json"
 
 
+@s3_options
 @click.command(short_help="Reads per contig and per flag, from the index.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
 @click.option("--flagstat", is_flag=True, help="Write what samtools flagstat writes.")
@@ -34,13 +36,13 @@ _MULTIQC_END = "_mqc.json"
 )
 @click.option(
     "--multiqc",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     metavar="NAME_mqc.json",
     help="Write general statistics for MultiQC here, and a bar graph to NAME_reads_mqc.json beside it.",
 )
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=OutputFile(),
     metavar="PNG",
     help="Draw records per category of flags and per contig here.",
 )
@@ -68,9 +70,9 @@ def command(
     _check_options(as_json and not flagstat, multiqc, plot, sample)
     if plot is not None:
         from ..plots import write_stats  # before anything is written: matplotlib may be missing
-    reader = open_store(store)
+    reader = opened(store)
     stats = Stats.of(reader.contigs, reader.totals)
-    name = sample or Path(store).absolute().name.removesuffix(".bams3")
+    name = sample or sample_name(store)
     if multiqc is not None:
         _write_json(multiqc, multiqc_general(stats, name))
         _write_json(_graph_beside(multiqc), multiqc_graph(stats, name))

@@ -9,13 +9,14 @@ import click
 from .. import kernels
 from ..errors import CorruptDataError
 from ..progress import Progress
-from ..query import open_store
 from ..verify import verify
 from . import counted
 from .options import quiet as quiet_option
 from .options import threads as threads_option
+from .remote import opened, requests, s3_options
 
 
+@s3_options
 @click.command(short_help="Check every byte of a store.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
 @threads_option
@@ -31,11 +32,12 @@ def command(store: str, threads: int, as_json: bool, quiet: bool) -> None:
       bams3 verify sample.bams3
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     kernels.keep_freed_memory()
-    reader = open_store(store)
+    reader = opened(store)
     with Progress(reader.manifest.chunks, "chunks", "verify", enabled=not quiet) as progress:
         result = verify(reader, threads, progress.advance)
     if as_json:
         value = {"records": result.records, "chunks": result.chunks, "problems": result.problems}
+        value["requests"] = requests()
         click.echo(json.dumps(value, indent=1))
     else:
         for problem in result.problems:

@@ -1,6 +1,8 @@
 """The index: one object, read by ranges, each with its own checksum in the manifest.
 
-    totals | contig table (only above 1,000 contigs) | per section: chunks, directories, depth frames
+    totals | chunks and directories of every section | depth frames of every section | contig table
+
+The contig table stands here only above 1,000 contigs.
 
 A *section* is what one index range covers: a contig, or a run of consecutive small contigs that
 together are no longer than one span; the unplaced reads are the last section.
@@ -232,11 +234,10 @@ class IndexWriter:
         out = _Ranges()
         self._parts[self._current].pack()
         ranges: dict[str, Any] = {"totals": out.add(_pack_uint64(self._totals))}
-        sections = [
-            out.section(section, parts)
-            for section, parts in zip(self._sections, self._parts, strict=True)
-            if parts.rows
-        ]
+        filled = [pair for pair in zip(self._sections, self._parts, strict=True) if pair[1].rows]
+        sections = [out.section(section, parts) for section, parts in filled]
+        for value, (_, parts) in zip(sections, filled, strict=True):  # behind all that a region needs
+            value["depth"] = [[number, *out.add(data)] for number, data in sorted(parts.packed.items())]
         if len(contigs) > spec.MANIFEST_CONTIGS:
             table = pack_frame(_json({"contigs": contigs, "sections": sections}), PLAIN_ZSTD)
             ranges["contig_table"] = out.add(table)
@@ -275,7 +276,6 @@ class _Ranges:
             "contigs": [section.first, section.n],
             "chunks": self.add(pack_frame(rows.tobytes(), PLAIN_ZSTD)),
             "directories": self.add(pack_frame(directories, PLAIN_ZSTD)),
-            "depth": [[number, *self.add(data)] for number, data in sorted(parts.packed.items())],
         }
 
 

@@ -1,9 +1,11 @@
-"""What every store can do, and the one error that callers tell apart."""
+"""What every store can do, what it counts, and the one error that callers tell apart."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import StoreError
 
@@ -15,16 +17,99 @@ class MissingObjectError(StoreError):
         super().__init__(f"{where} is not there", kind="missing-object")
 
 
+@dataclass(frozen=True, slots=True)
+class S3Options:
+    """How S3 is reached; None: as the AWS CLI finds it in its environment and files.
+
+    Attributes
+    ----------
+    endpoint_url
+        Of an S3-compatible server, which is asked path-style.
+    profile, region
+        Of the AWS configuration.
+    anonymous
+        Whether requests are left unsigned, as public buckets allow.
+    """
+
+    endpoint_url: str | None = None
+    profile: str | None = None
+    region: str | None = None
+    anonymous: bool = False
+
+
+#: As the AWS CLI would reach it.
+AS_CONFIGURED = S3Options()
+
+
+@dataclass
+class Requests:
+    """What was asked of a store: numbers of requests, bytes, and seconds.
+
+    Attributes
+    ----------
+    gets, puts, heads, lists, deletes
+        Requests that were sent, those that had to be sent again too.
+    bytes_in, bytes_out
+        Bytes of objects that came and went.
+    retries
+        Requests that were sent again.
+    waited_s
+        Seconds that threads waited for answers, added up over the threads.
+    """
+
+    gets: int = 0
+    puts: int = 0
+    heads: int = 0
+    lists: int = 0
+    deletes: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    retries: int = 0
+    waited_s: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def add(self, **more: float) -> None:
+        """Count something, from any thread."""
+        with self._lock:
+            for name, n in more.items():
+                setattr(self, name, getattr(self, name) + n)
+
+    def as_dict(self) -> dict[str, Any]:
+        """By name, as JSON has it."""
+        names = [one.name for one in fields(self) if not one.name.startswith("_")]
+        return {name: round(getattr(self, name), 3) for name in names}
+
+
+class Entry(NamedTuple):
+    """An object of a listing; ``modified_s`` in seconds since 1970."""
+
+    key: str
+    size_bytes: int
+    modified_s: float
+
+
 class Store(Protocol):
     """Objects by key: whole writes, ranged reads, conditional puts. Safe to use from threads.
+
+    Attributes
+    ----------
+    name
+        How a user would write it.
+    requests
+        What was asked of it so far.
+    parallel
+        How many requests are worth having under way at once; 1 where they cost no time.
 
     Raises
     ------
     MissingObjectError
         From ``get``, ``get_range`` and ``size`` of a key that is not there.
-    StoreError
+    StoreError, InputError
         Where disk or network fail, ``kind`` telling which.
     """
+
+    requests: Requests
+    parallel: int
 
     @property
     def name(self) -> str:
@@ -59,8 +144,16 @@ class Store(Protocol):
         """Bytes of an object."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is no error."""
+    def delete(self, *keys: str) -> None:
+        """Remove objects; one that is not there is no error."""
+        ...
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        """Objects whose keys begin with ``prefix``, sorted by key."""
+        ...
+
+    def unfinished(self) -> Iterator[tuple[Entry, Callable[[], None]]]:
+        """Uploads that were begun and not finished, and how each is given up."""
         ...
 
     def list(self, prefix: str = "") -> Iterator[str]:

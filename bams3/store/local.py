@@ -6,11 +6,11 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ..errors import InputError, StoreError
-from .base import MissingObjectError
+from .base import Entry, MissingObjectError, Requests
 
 
 @contextlib.contextmanager
@@ -42,8 +42,11 @@ def _locked(folder: Path) -> Iterator[None]:
 class LocalStore:
     """Objects as files below ``root``. Files are written aside and renamed, so none is ever half."""
 
+    parallel = 1
+
     def __init__(self, root: Path) -> None:
         self._root = root
+        self.requests = Requests()
 
     @property
     def name(self) -> str:
@@ -53,6 +56,7 @@ class LocalStore:
         return self._root / key
 
     def _write_aside(self, path: Path, data: bytes) -> Path:
+        self.requests.add(puts=1, bytes_out=len(data))
         aside = path.with_name(f".{path.name[:60]}.{os.getpid()}.{threading.get_ident()}.partial")
         try:
             self._write(aside, data)
@@ -103,7 +107,9 @@ class LocalStore:
     def get(self, key: str) -> bytes:
         path = self._path(key)
         with _disk_errors(path):
-            return path.read_bytes()
+            data = path.read_bytes()
+        self.requests.add(gets=1, bytes_in=len(data))
+        return data
 
     def get_range(self, key: str, offset: int, size_bytes: int) -> bytes:
         path = self._path(key)
@@ -113,7 +119,9 @@ class LocalStore:
             while left and (part := file.read(left)):
                 parts.append(part)
                 left -= len(part)
-            return parts[0] if len(parts) == 1 else b"".join(parts)
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        self.requests.add(gets=1, bytes_in=len(data))
+        return data
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
@@ -125,8 +133,11 @@ class LocalStore:
                 raise IsADirectoryError
             return path.stat().st_size
 
-    def delete(self, key: str) -> None:
-        path = self._path(key)
+    def delete(self, *keys: str) -> None:
+        for key in keys:
+            self._delete(self._path(key))
+
+    def _delete(self, path: Path) -> None:
         with _disk_errors(path):
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # a folder that this emptied goes too
@@ -134,6 +145,15 @@ class LocalStore:
                 if parent == self._root:
                     break
                 parent.rmdir()
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        for key in self.list(prefix):
+            with contextlib.suppress(FileNotFoundError):  # it went meanwhile
+                found = self._path(key).stat()
+                yield Entry(key, found.st_size, found.st_mtime)
+
+    def unfinished(self) -> Iterator[tuple[Entry, Callable[[], None]]]:
+        yield from ()
 
     def list(self, prefix: str = "") -> Iterator[str]:
         found = []

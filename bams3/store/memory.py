@@ -1,53 +1,50 @@
-"""A store in memory that counts what it is asked: tests state with it what a question may cost."""
+"""A store in memory that keeps what it is asked: tests state with it what a question may cost."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator
 
-from .base import MissingObjectError
-
-
-@dataclass
-class Counts:
-    """Requests and bytes since the last reset."""
-
-    gets: int = 0
-    puts: int = 0
-    got_bytes: int = 0
-    ranges: list[tuple[str, int, int]] = field(default_factory=list)
+from .base import Entry, MissingObjectError, Requests
 
 
 class MemoryStore:
-    """Objects in a dictionary; ``counts`` is what was asked of it."""
+    """Objects in a dictionary; ``ranges`` are the (key, offset, size_bytes) that were read."""
+
+    parallel = 1
 
     def __init__(self, name: str = "memory") -> None:
         self._name = name
         self._lock = threading.Lock()
         self.objects: dict[str, bytes] = {}
-        self.counts = Counts()
+        self.forget()
+
+    def forget(self) -> None:
+        """Count from now on."""
+        self.requests = Requests()
+        self.ranges: list[tuple[str, int, int]] = []
 
     @property
     def name(self) -> str:
         return self._name
 
     def put(self, key: str, data: bytes) -> None:
+        self.requests.add(puts=1, bytes_out=len(data))
         with self._lock:
-            self.counts.puts += 1
             self.objects[key] = bytes(data)
 
     def put_if_absent(self, key: str, data: bytes) -> bool:
+        self.requests.add(puts=1, bytes_out=len(data))
         with self._lock:
-            self.counts.puts += 1
             if key in self.objects:
                 return False
             self.objects[key] = bytes(data)
             return True
 
     def put_if_match(self, key: str, data: bytes, expected: bytes) -> bool:
+        self.requests.add(puts=1, bytes_out=len(data))
         with self._lock:
-            self.counts.puts += 1
             if self.objects.get(key) != expected:
                 return False
             self.objects[key] = bytes(data)
@@ -61,10 +58,9 @@ class MemoryStore:
             if key not in self.objects:
                 raise MissingObjectError(f"{self.name}/{key}")
             data = self.objects[key][offset : offset + size_bytes]
-            self.counts.gets += 1
-            self.counts.got_bytes += len(data)
-            self.counts.ranges.append((key, offset, size_bytes))
-            return data
+            self.ranges.append((key, offset, size_bytes))
+        self.requests.add(gets=1, bytes_in=len(data))
+        return data
 
     def exists(self, key: str) -> bool:
         return key in self.objects
@@ -74,9 +70,17 @@ class MemoryStore:
             raise MissingObjectError(f"{self.name}/{key}")
         return len(self.objects[key])
 
-    def delete(self, key: str) -> None:
+    def delete(self, *keys: str) -> None:
         with self._lock:
-            self.objects.pop(key, None)
+            for key in keys:
+                self.objects.pop(key, None)
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        keys = sorted(key for key in self.objects if key.startswith(prefix))
+        yield from (Entry(key, len(self.objects[key]), time.time()) for key in keys)
+
+    def unfinished(self) -> Iterator[tuple[Entry, Callable[[], None]]]:
+        yield from ()
 
     def list(self, prefix: str = "") -> Iterator[str]:
-        yield from sorted(key for key in self.objects if key.startswith(prefix))
+        yield from (entry.key for entry in self.entries(prefix))

@@ -1,0 +1,183 @@
+"""What commands share about S3: how it is reached, what was asked of it, and files that lie there."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from ..errors import Bams3Error, InputError
+from ..format import spec
+from ..query import StoreReader
+from ..store import Requests, S3Options, Store, is_s3, store_at
+from ..store.base import MissingObjectError
+
+if TYPE_CHECKING:
+    from ..store.s3 import S3Store
+
+S = TypeVar("S", bound=Store)
+
+#: Files that may have an index beside them, and indexes, which are wrong when the file is replaced.
+_INDEXED, _INDEXES = {".gz", ".bam", ".cram"}, (".tbi", ".csi", ".bai", ".crai")
+
+_OPTIONS = (
+    click.Option(
+        ["--endpoint-url"],
+        metavar="URL",
+        envvar=["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"],
+        help="Server of s3:// addresses, where it is not AWS [$AWS_ENDPOINT_URL].",
+    ),
+    click.Option(["--profile"], metavar="NAME", help="Profile of the AWS configuration [$AWS_PROFILE]."),
+    click.Option(["--aws-region"], metavar="NAME", help="Region of the bucket [$AWS_REGION]."),
+    click.Option(["--anonymous"], is_flag=True, help="Do not sign requests: for public buckets."),
+    click.Option(
+        ["--requests"],
+        is_flag=True,
+        help="Write to stderr, as JSON, what was asked of S3 or the disk.",
+    ),
+)
+
+
+def s3_options(command: click.Command) -> click.Command:
+    """Give a command the options about S3; ``store`` and the types below follow them."""
+    for option in _OPTIONS:
+        option.expose_value, option.is_eager = False, True  # files of other options may lie in S3
+        option.callback = _keep
+        command.params.append(option)
+    return command
+
+
+def _keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
+    ctx.meta[f"bams3.{option.name}"] = value
+    if option.name == "requests" and value:
+        ctx.call_on_close(lambda: print(f"requests: {json.dumps(requests())}", file=sys.stderr))
+
+
+def _options() -> S3Options:
+    meta = click.get_current_context().meta
+    endpoint_url, profile, region, anonymous = (
+        meta.get(f"bams3.{name}") for name in ("endpoint_url", "profile", "aws_region", "anonymous")
+    )
+    return S3Options(endpoint_url, profile, region, bool(anonymous))
+
+
+def store(address: str) -> Store:
+    """The bytes behind a path or S3 address, as the command's options reach it; its requests are counted."""
+    return _counted(store_at(address, _options()))
+
+
+def folder(address: str) -> tuple[S3Store, str]:
+    """What lies in S3 beside an object, and its name."""
+    from ..store.s3 import s3_folder
+
+    found, name = s3_folder(address, _options())
+    return _counted(found), name
+
+
+def _counted(found: S) -> S:
+    counted = click.get_current_context().meta.setdefault("bams3.counted", [])
+    if not any(one is found.requests for one in counted):  # stores of a client count together
+        counted.append(found.requests)
+    return found
+
+
+def opened(address: str) -> StoreReader:
+    """The store behind a path or S3 address."""
+    return StoreReader(store(address))
+
+
+def requests() -> dict[str, Any]:
+    """What the command has asked of stores so far."""
+    total = Requests()
+    for one in click.get_current_context().meta.get("bams3.counted", ()):
+        total.add(**one.as_dict())
+    return total.as_dict()
+
+
+# ---- files of options ----
+
+
+class InputFile(click.ParamType[Path]):
+    """A file that a command reads; from S3 it is fetched first."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if isinstance(value, Path) or not is_s3(value):
+            return Path(value)
+        assert ctx is not None
+        with ctx.scope(cleanup=False):
+            return ctx.with_resource(_fetched(value))
+
+
+class OutputFile(click.ParamType[Path]):
+    """A file that a command writes; to S3 it goes at the end, with what lies beside it, if all went well."""
+
+    name = "file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if isinstance(value, Path) or not is_s3(value):
+            return Path(value)
+        assert ctx is not None
+        with ctx.scope(cleanup=False):
+            return ctx.with_resource(_sent(value))
+
+
+def address_of(path: Path) -> str:
+    """What the user calls a file."""
+    return str(click.get_current_context().meta.get("bams3.staged", {}).get(path, path))
+
+
+def refuse_existing(path: Path) -> None:
+    """InputError ``output-exists`` for an output in S3 that is there."""
+    address = address_of(path)
+    if is_s3(address):
+        there, name = folder(address)
+        if there.exists(name):
+            raise InputError(f"{address} exists", kind="output-exists", hint="remove it, or use --force")
+
+
+@contextmanager
+def _fetched(address: str) -> Iterator[Path]:
+    there, name = folder(address)
+    with _staged(address, name) as local:
+        try:
+            local.write_bytes(there.get(name))
+        except MissingObjectError as err:
+            raise InputError(f"{address}: no such file", kind="no-such-file") from err
+        yield local
+
+
+@contextmanager
+def _sent(address: str) -> Iterator[Path]:
+    there, name = folder(address)
+    if there.exists(spec.MANIFEST_KEY):
+        raise InputError(f"{address} lies in a store", kind="usage", hint="give a file outside of it")
+    with _staged(address, name) as local:
+        yield local
+        made = sorted(path.name for path in local.parent.iterdir())
+        for file_name in made:
+            with local.with_name(file_name).open("rb") as file:
+                there.upload(file_name, file)
+        if local.suffix in _INDEXED:
+            with suppress(InputError):  # who may not delete can live with an index that is too old
+                there.delete(*({name + suffix for suffix in _INDEXES} - set(made)))
+
+
+@contextmanager
+def _staged(address: str, name: str) -> Iterator[Path]:
+    """A place for a file of this name; errors call it what the user does."""
+    with tempfile.TemporaryDirectory(prefix="bams3-") as place:
+        local = Path(place, name)
+        click.get_current_context().meta.setdefault("bams3.staged", {})[local] = address
+        try:
+            yield local
+        except Bams3Error as err:
+            err.args = (str(err).replace(str(local), address),)
+            raise

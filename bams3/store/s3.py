@@ -1,0 +1,388 @@
+"""A store in S3: a key is an object below a prefix. boto3 signs, sends and tries again.
+
+One client a process and set of options, shared by its threads. Checksums are Content-MD5, which every
+S3-compatible server takes; newer ones are sent only where an operation demands them.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import hashlib
+import io
+import os
+import random
+import threading
+import time
+import urllib.parse
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, BinaryIO
+
+import boto3
+import botocore.session
+import urllib3
+from boto3.s3.transfer import TransferConfig
+from botocore import UNSIGNED
+from botocore import exceptions as boto
+from botocore.client import Config
+from botocore.parsers import ResponseParserError
+
+from .. import __version__
+from ..errors import Bams3Error, InputError, StoreError
+from .base import AS_CONFIGURED, Entry, MissingObjectError, Requests, S3Options
+from .s3_errors import code_of, error_of
+
+#: Requests under way at once; more do not help a client in Python.
+PARALLEL = 16
+#: Above this an object is uploaded in parts.
+_MULTIPART_BYTES, _PART_BYTES, _PART_THREADS = 64 << 20, 16 << 20, 4
+#: How often botocore sends a request in all, and how often an answer is read that breaks off.
+_SENDS, _READS = 6, 6
+_CONNECT_S, _READ_S = 10, 60
+_DELETE_KEYS = 1000
+#: Says which conversion wrote a manifest, so that a put whose answer was lost is known for what it is.
+_WRITE_ID = "bams3-write-id"
+#: Answers that broke off behind their headers, which botocore does not ask for again.
+_BROKEN = (
+    boto.IncompleteReadError,
+    boto.ReadTimeoutError,
+    boto.ResponseStreamingError,
+    ResponseParserError,
+    urllib3.exceptions.HTTPError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://BUCKET/KEY``; InputError ``bad-address``."""
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    key = key.rstrip("/")
+    if not bucket or not key or key.startswith("/") or "//" in key:
+        raise InputError(f"{address}: no S3 address", kind="bad-address", hint="write s3://BUCKET/KEY")
+    return bucket, key
+
+
+def s3_folder(address: str, options: S3Options) -> tuple[S3Store, str]:
+    """The objects beside one, and its name among them."""
+    bucket, key = split_address(address)
+    folder, slash, name = key.rpartition("/")
+    return S3Store(bucket, folder + slash, options), name
+
+
+class S3Store:
+    """Objects of a bucket, below a prefix that ends with ``/`` or is empty.
+
+    Raises
+    ------
+    MissingObjectError
+        There is no such object.
+    InputError
+        What a retry cannot heal: ``no-credentials``, ``no-permission``, ``no-such-bucket``, ``wrong-region``,
+        ``bad-credentials``, ``bad-address``, ``archived``, ``s3-refused``.
+    StoreError
+        What it may: ``s3-unavailable``, ``no-connection``, ``expired-token``.
+
+    Notes
+    -----
+    botocore tries again, with growing and random pauses, what throttling, 5xx and broken connections spoil;
+    answers that break off later are asked for again here.
+    """
+
+    parallel = PARALLEL
+
+    def __init__(self, bucket: str, prefix: str, options: S3Options = AS_CONFIGURED) -> None:
+        self.bucket, self.prefix = bucket, prefix
+        with self._errors(""):
+            self._client, self.requests = _connect(options)
+
+    @property
+    def name(self) -> str:
+        return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
+
+    # -- reading --
+
+    def get(self, key: str) -> bytes:
+        return self._get(key, {})
+
+    def get_range(self, key: str, offset: int, size_bytes: int) -> bytes:
+        if size_bytes <= 0:
+            return b""
+        last = min(offset + size_bytes, 1 << 63) - 1
+        try:
+            return self._get(key, {"Range": f"bytes={offset}-{last}"})
+        except InputError as err:
+            if err.kind == "s3-refused" and code_of(err.__cause__) in ("InvalidRange", "416"):
+                return b""
+            raise
+
+    def get_range_of(self, key: str, etag: str, offset: int, size_bytes: int) -> bytes:
+        """A range of an object that still has this ETag; InputError ``input-changed``."""
+        try:
+            return self._get(key, {"Range": f"bytes={offset}-{offset + size_bytes - 1}", "IfMatch": etag})
+        except InputError as err:
+            if code_of(err.__cause__) not in ("PreconditionFailed", "412"):
+                raise
+            words = f"{self.name}/{key} was changed while it was read"
+            raise InputError(words, kind="input-changed", hint="run again") from err
+
+    def _get(self, key: str, how: dict[str, str]) -> bytes:
+        return self._get_with_etag(key, how)[0]
+
+    def _get_with_etag(self, key: str, how: dict[str, str]) -> tuple[bytes, str]:
+        with self._errors(key):
+            for tries_left in range(_READS - 1, -1, -1):
+                try:
+                    answer = self._call("get_object", Key=self.prefix + key, **how)
+                    data = self._body(answer)
+                except _BROKEN:
+                    if not tries_left:
+                        raise
+                    self.requests.add(retries=1)
+                    _pause(_READS - tries_left)
+                else:
+                    return data, answer.get("ETag", "")
+        raise AssertionError
+
+    def _body(self, answer: dict[str, Any]) -> bytes:
+        start_s = time.perf_counter()
+        with contextlib.closing(answer["Body"]) as body:
+            data: bytes = body.read()
+        self.requests.add(bytes_in=len(data), waited_s=time.perf_counter() - start_s)
+        return data
+
+    def exists(self, key: str) -> bool:
+        try:
+            self.size(key)
+        except MissingObjectError:
+            return False
+        return True
+
+    def size(self, key: str) -> int:
+        return int(self._head(key)["ContentLength"])
+
+    def identity(self, key: str) -> tuple[int, str]:
+        """Bytes of an object, and its ETag, which changes with them."""
+        found = self._head(key)
+        return int(found["ContentLength"]), str(found["ETag"])
+
+    def _head(self, key: str) -> dict[str, Any]:
+        with self._errors(key):
+            for tries_left in range(_READS - 1, -1, -1):
+                answer = self._call("head_object", Key=self.prefix + key)
+                if "ContentLength" in answer and "ETag" in answer:
+                    return answer
+                if tries_left:  # it broke off within its headers, which looks like an end of them
+                    self.requests.add(retries=1)
+                    _pause(_READS - tries_left)
+            raise boto.IncompleteReadError(actual_bytes=0, expected_bytes=0)
+
+    def entries(self, prefix: str = "") -> Iterator[Entry]:
+        more: dict[str, str] = {}
+        while more is not None:
+            with self._errors(prefix):
+                page = self._call("list_objects_v2", Prefix=self.prefix + prefix, **more)
+            for one in page.get("Contents", ()):
+                key = one["Key"].removeprefix(self.prefix)
+                yield Entry(key, one["Size"], one["LastModified"].timestamp())
+            if not page.get("IsTruncated"):
+                return
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        yield from (entry.key for entry in self.entries(prefix))
+
+    # -- writing --
+
+    def put(self, key: str, data: bytes) -> None:
+        with self._errors(key):
+            if len(data) > _MULTIPART_BYTES:
+                self.upload(key, io.BytesIO(data))
+            else:
+                self._put(key, data)
+
+    def _put(self, key: str, data: bytes, **how: Any) -> None:
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        self._call("put_object", Key=self.prefix + key, Body=data, ContentMD5=md5, **how)
+
+    def upload(self, key: str, file: BinaryIO) -> None:
+        """Write an object from a file, in parts where it is large; all of it, or nothing."""
+        how = TransferConfig(
+            multipart_threshold=_MULTIPART_BYTES,
+            multipart_chunksize=_PART_BYTES,
+            max_concurrency=_PART_THREADS,
+        )
+        with self._errors(key), self._waiting():
+            self._client.upload_fileobj(file, self.bucket, self.prefix + key, Config=how)
+
+    def put_if_absent(self, key: str, data: bytes) -> bool:
+        return self._put_if(key, data, IfNoneMatch="*")
+
+    def put_if_match(self, key: str, data: bytes, expected: bytes) -> bool:
+        try:
+            found, etag = self._get_with_etag(key, {})
+        except MissingObjectError:
+            return False
+        return found == expected and self._put_if(key, data, IfMatch=etag)
+
+    def _put_if(self, key: str, data: bytes, **condition: str) -> bool:
+        """Write under a condition; true also where the answer to a put that succeeded was lost."""
+        write_id = uuid.uuid4().hex
+        for tries_left in range(_SENDS - 1, -1, -1):
+            try:
+                with self._errors(key):
+                    self._put(key, data, Metadata={_WRITE_ID: write_id}, **condition)
+            except (InputError, StoreError) as err:
+                if self._wrote(key, write_id):
+                    return True
+                code = code_of(err.__cause__)
+                if code in ("PreconditionFailed", "412") or isinstance(err, MissingObjectError):
+                    return False
+                if code != "ConditionalRequestConflict" or not tries_left:  # S3 asks to try those again
+                    raise
+                _pause(_SENDS - tries_left)
+            else:
+                return True
+        raise AssertionError
+
+    def _wrote(self, key: str, write_id: str) -> bool:
+        try:
+            return bool(self._head(key)["Metadata"].get(_WRITE_ID) == write_id)
+        except Bams3Error:
+            return False
+
+    def delete(self, *keys: str) -> None:
+        for first in range(0, len(keys), _DELETE_KEYS):
+            self._delete(keys[first : first + _DELETE_KEYS])
+
+    def _delete(self, keys: Sequence[str]) -> None:
+        if len(keys) > 1 and self._deleted_at_once(keys):
+            return
+        for key in keys:
+            with self._errors(key):
+                self._call("delete_object", Key=self.prefix + key)
+
+    def _deleted_at_once(self, keys: Sequence[str]) -> bool:
+        """One request for many keys, where the server knows it."""
+        objects = [{"Key": self.prefix + key} for key in keys]
+        try:
+            answer = self._call("delete_objects", Delete={"Objects": objects, "Quiet": True})
+        except boto.ClientError as err:
+            if code_of(err) in ("AccessDenied", "NoSuchBucket"):
+                with self._errors(keys[0]):
+                    raise
+            return False
+        return not answer.get("Errors")
+
+    def unfinished(self) -> Iterator[tuple[Entry, Callable[[], None]]]:
+        more: dict[str, str] | None = {}
+        while more is not None:
+            with self._errors(""):
+                page = self._call("list_multipart_uploads", Prefix=self.prefix, **more)
+            for one in page.get("Uploads", ()):
+                key = one["Key"].removeprefix(self.prefix)
+                give_up = functools.partial(self._abandon, key, one["UploadId"])
+                yield Entry(key, 0, one["Initiated"].timestamp()), give_up
+            markers = ("KeyMarker", "UploadIdMarker")
+            more = {name: page[f"Next{name}"] for name in markers} if page.get("IsTruncated") else None
+
+    def _abandon(self, key: str, upload_id: str) -> None:
+        with self._errors(key), contextlib.suppress(self._client.exceptions.NoSuchUpload):
+            self._call("abort_multipart_upload", Key=self.prefix + key, UploadId=upload_id)
+
+    # -- the way there --
+
+    def _call(self, operation: str, **arguments: Any) -> dict[str, Any]:
+        with self._waiting():
+            answer: dict[str, Any] = getattr(self._client, operation)(Bucket=self.bucket, **arguments)
+            return answer
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[None]:
+        start_s = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.requests.add(waited_s=time.perf_counter() - start_s)
+
+    @contextlib.contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
+        """What boto3 raises as ours, in one line that names the object."""
+        try:
+            yield
+        except (boto.BotoCoreError, boto.ClientError, *_BROKEN, ValueError) as err:
+            raise error_of(err, f"{self.name}/{key}".rstrip("/"), self.bucket) from err
+
+
+_CLIENTS: dict[tuple[S3Options, int], tuple[Any, Requests]] = {}
+_CONNECTING = threading.Lock()
+
+
+def _connect(options: S3Options) -> tuple[Any, Requests]:
+    """The client of this process for these options, and what is counted of it."""
+    mine = options, os.getpid()  # a child must not write into its parent's connections
+    with _CONNECTING:
+        if mine not in _CLIENTS:
+            client, requests = _new_client(options), Requests()
+            _count(client, requests)
+            _CLIENTS[mine] = client, requests
+        return _CLIENTS[mine]
+
+
+def _new_client(options: S3Options) -> Any:
+    session = botocore.session.Session(profile=options.profile)
+    own = session.get_config_variable
+    retries = {} if own("max_attempts") else {"total_max_attempts": _SENDS}
+    style = (session.get_scoped_config().get("s3") or {}).get("addressing_style")
+    config = Config(
+        retries={"mode": "adaptive", **retries},
+        connect_timeout=_CONNECT_S,
+        read_timeout=_READ_S,
+        max_pool_connections=4 * PARALLEL,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        s3={"addressing_style": style or ("path" if options.endpoint_url else "auto")},
+        signature_version=UNSIGNED if options.anonymous else None,
+        user_agent_extra=f"bams3/{__version__}",
+    )
+    return boto3.Session(botocore_session=session, region_name=options.region).client(
+        "s3", endpoint_url=options.endpoint_url, config=config
+    )
+
+
+def _count(client: Any, requests: Requests) -> None:
+    """Count what is sent, each time that it is."""
+
+    def sending(request: Any, **_: Any) -> None:
+        kind = _kind(request)
+        more = {"bytes_out": int(request.headers.get("Content-Length", 0))} if kind == "puts" else {}
+        retry = getattr(_SENDING, "sent", False)
+        _SENDING.sent = True
+        requests.add(**{kind: 1}, **more, retries=int(retry))
+
+    def calling(**_: Any) -> None:
+        _SENDING.sent = False
+
+    client.meta.events.register("before-call.s3", calling)
+    client.meta.events.register("before-send.s3", sending)
+
+
+_SENDING = threading.local()
+_COUNTED = {"GET": "gets", "PUT": "puts", "POST": "puts", "HEAD": "heads", "DELETE": "deletes"}
+
+
+def _kind(request: Any) -> str:
+    """What a request counts as."""
+    query = urllib.parse.urlsplit(request.url).query
+    if request.method == "GET" and ("list-type=" in query or "uploads" in query):
+        return "lists"
+    if request.method == "POST" and query.startswith("delete"):
+        return "deletes"
+    return _COUNTED.get(request.method, "puts")
+
+
+def _pause(attempt: int) -> None:
+    """Wait before the n-th try: a random time that may be longer each time."""
+    time.sleep(random.uniform(0, min(0.1 * 2**attempt, 5)))
