@@ -5,6 +5,7 @@
 # make sanitize the tests of the compiled code under ASan and UBSan
 # make bench BAM=file.bam    the benchmarks;   make profile BAM=file.bam    where a conversion's time goes
 # make ask BAM=file.bam      depth, statistics and columns;  make prices STORE=folder    what questions read
+# make s3 BAM=file.bam       a store behind an S3 server: requests, latency, load, memory
 # make fuzz SECONDS=600      every decoder under libFuzzer, ASan and UBSan
 # make sizes DIR=folder      real files as BAM, CRAM 3.1 and store
 # make clean    removes what these made
@@ -19,7 +20,7 @@ NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
 PYTEST := $(BIN)/pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check format sanitize bench ask prices profile sizes fuzz clean
+.PHONY: setup demo test check format sanitize bench ask prices s3 profile sizes fuzz clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -74,6 +75,9 @@ bench: setup
 
 ask: setup
 	$(BIN)/python -m tests.bench.depth_stats "$(BAM)" $(ARGS)
+
+s3: setup
+	$(BIN)/python -m tests.bench.s3 "$(BAM)" $(ARGS)
 
 prices: setup
 	$(BIN)/python -m tests.bench.prices "$(STORE)" $(ARGS)

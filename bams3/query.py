@@ -86,12 +86,18 @@ class StoreReader(StoreIndex):
                 before = self.total(contig, "before_start") if contig >= 0 else 0
                 out[i] = self.total(contig, "records") - before
         needs = OVERLAP | filters.needs()
+
+        def to_read() -> Iterator[Crossing]:
+            for task in self.crossings(regions, filters):
+                out[task.numbers] += task.held
+                if task.to_read:
+                    yield task
+
         for task in self.ahead(
-            self.crossings(regions, filters),
+            to_read(),
             lambda task: task.reader.fetch(task.groups, needs),
             lambda task: task.reader.size_bytes(task.groups, needs),
         ):
-            out[task.numbers] += task.held
             task.reader.fetch(task.groups, needs)
             for group, crossing in task.to_read:
                 columns = task.reader.columns(group)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from .format.directory import Directory, crc32
 from .format.rowgroup import decode_columns, needed
 from .store import Store
 from .store.base import MissingObjectError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Two ranges of an object with at most this between them are read as one.
 GAP_BYTES = 128 << 10
@@ -76,6 +80,16 @@ class Objects:
             raise self.missing(key) from err
         return data
 
+    def several(self, read: Callable[[T], R], items: Sequence[T]) -> Iterable[R]:
+        """What ``read`` gives of each, several at a time where the store is far away."""
+        if self.store.parallel == 1 or len(items) == 1:
+            return map(read, items)
+        return self._pool.map(read, items)
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.store.parallel, thread_name_prefix="bams3-read")
+
     def missing(self, key: str) -> CorruptDataError:
         """The error for an object that the manifest names, and that is not there."""
         try:
@@ -128,8 +142,9 @@ class ChunkReader:
         StoreError
             ``store-changed``; those of the store.
         """
-        for run in self.runs(groups, columns):
-            self._read(run)
+        runs = self.runs(groups, columns)
+        for run in self._objects.several(self._read, runs):
+            self._keep(*run)
 
     def runs(
         self, groups: Sequence[int], columns: Set[str] | None, before: Set[str] | None = frozenset()
@@ -179,24 +194,29 @@ class ChunkReader:
         if run:
             yield run
 
-    def _read(self, numbers: list[int]) -> None:
+    def _read(self, numbers: list[int]) -> tuple[list[int], memoryview]:
         """Read blobs, which are in file order, with one request."""
         stored, blobs = self.stored, self.stored.directory.blobs
-        begin = int(stored.offsets[numbers[0]])
-
-        def parts(data: memoryview) -> Iterator[tuple[int, memoryview]]:
-            for i in numbers:
-                low, high = int(stored.offsets[i]), int(stored.offsets[i + 1])
-                yield i, data[low - begin : high - begin]
 
         def check(data: memoryview) -> None:
-            for i, part in parts(data):
+            for i, part in self._parts(numbers, data):
                 low, high = int(stored.offsets[i]), int(stored.offsets[i + 1])
                 if len(part) != high - low or crc32(part) != int(blobs["crc32"][i]):
                     raise self._objects.bad_checksum(stored.key, low, high)
 
-        data = self._objects.read(stored.key, begin, self.run_bytes(numbers), check)
-        for i, part in parts(data):
+        begin = int(stored.offsets[numbers[0]])
+        return numbers, self._objects.read(stored.key, begin, self.run_bytes(numbers), check)
+
+    def _parts(self, numbers: list[int], data: memoryview) -> Iterator[tuple[int, memoryview]]:
+        """Each of the blobs that were read together."""
+        offsets = self.stored.offsets
+        begin = int(offsets[numbers[0]])
+        for i in numbers:
+            yield i, data[int(offsets[i]) - begin : int(offsets[i + 1]) - begin]
+
+    def _keep(self, numbers: list[int], data: memoryview) -> None:
+        stored, blobs = self.stored, self.stored.directory.blobs
+        for i, part in self._parts(numbers, data):
             name = stored.directory.columns[int(blobs["column"][i])]
             fetched = self._fetched.setdefault(int(blobs["group"][i]), {})
             fetched[name] = int(blobs["codec"][i]), part

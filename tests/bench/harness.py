@@ -81,8 +81,7 @@ def measure(entries: Sequence[Entry], folder: Path, repeats: int = 3) -> list[Ro
     runs: list[list[Run]] = [[] for _ in entries]
     for _ in range(repeats):
         for entry, mine in zip(entries, runs, strict=True):
-            _remove(entry, folder)
-            mine.append(_run_all(entry, folder))
+            mine.append(run_all(entry, folder))
     rows = [_row(entry, mine, folder) for entry, mine in zip(entries, runs, strict=True)]
     for row in rows[1:]:
         ratio(row, rows[0])
@@ -139,7 +138,9 @@ def write_rows(path: Path, rows: Iterable[Row]) -> None:
 # ---- one repeat ----
 
 
-def _run_all(entry: Entry, folder: Path) -> Run:
+def run_all(entry: Entry, folder: Path) -> Run:
+    """One repeat of an entry."""
+    _remove(entry, folder)
     total = Run()
     for command in entry.commands:
         _run(command, folder, total, keep=not entry.check)

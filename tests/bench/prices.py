@@ -73,7 +73,9 @@ def questions(reader: StoreReader) -> dict[str, Callable[[StoreReader], Any]]:
     return {
         "open the store": lambda r: r.manifest,
         "reads of all contigs, by flag": lambda r: r.stats(),
-        "500 bp windows of a contig": lambda r: list(indexed_sums(r, [(contig, 0, r.contigs.lengths[contig])])),
+        "500 bp windows of a contig": lambda r: list(
+            indexed_sums(r, [(contig, 0, r.contigs.lengths[contig])])
+        ),
         "count of a contig": lambda r: r.count(name),
         "count of 1 Mb": lambda r: r.count(one_mb),
         "count of 1 Mb, filtered": lambda r: r.count(one_mb, Filters(exclude_flags=0x904, min_mapq=20)),

@@ -164,9 +164,51 @@ def render_prices(rows: list[Row]) -> str:
     return "\n".join([*lines, "", footing, ""])
 
 
+# ---- S3 ----
+
+
+def render_s3(rows: list[Row]) -> str:
+    """Three tables: questions, load, memory."""
+    asked = [row for row in rows if row["of"] == "question"]
+    lines = [
+        "| question | requests: bams3 / samtools | bytes | seconds at 50 ms a request | bams3 / samtools |",
+        "|---|---|---|---|---|",
+    ]
+    for ours, theirs in zip(asked[::2], asked[1::2], strict=True):
+        quotient = statistics.median(ours["seconds"]) / statistics.median(theirs["seconds"])
+        ratio_text = f"{quotient:.2f}" if ours["answer"] else ""
+        lines.append(
+            f"| {ours['task']} | {ours['requests']} / {theirs['requests']} | {ours['bytes']:,} / {theirs['bytes']:,}"
+            f" | {_seconds(ours)} / {_seconds(theirs)} | {ratio_text} |"
+        )
+    lines += [f"| {row['task']} | | | {_seconds(row)} | |" for row in rows if row["of"] == "warm"]
+    lines += ["", "| 16 threads, no latency | seconds | requests/s | MB/s |", "|---|---|---|---|"]
+    for row in rows:
+        if row["of"] == "load":
+            middle = statistics.median(row["seconds"])
+            rates = f"{row['requests'] / middle:,.0f} | {row['bytes'] / middle / 1e6:,.1f}"
+            lines.append(f"| {row['task']} | {_seconds(row)} | {rates} |")
+    lines += ["", "| peak memory | in a folder | in S3 |", "|---|---|---|"]
+    held = [row for row in rows if row["of"] == "memory"]
+    for local, remote in zip(held[::2], held[1::2], strict=True):
+        peaks = f"{_mb(local['peak_bytes'])} MB | {_mb(remote['peak_bytes'])} MB"
+        lines.append(f"| {local['task']} | {peaks} |")
+    footing = (
+        f"Cold processes but for the last question; requests and bytes by the log of nginx; no ratio where the answers "
+        f"are not the same; bams3 {asked[0]['version']}, samtools {asked[1]['version']};"
+    )
+    where = f"{_all(rows, 'date')}, {_all(rows, 'cores')} cores of {_all(rows, 'cpu')}, commit {_all(rows, 'commit')}."
+    return "\n".join([*lines, "", footing, where, ""])
+
+
 #: What each page shows: the kinds of its rows in the order of their places, and how they become tables.
 PAGES: dict[str, tuple[tuple[str, Callable[[list[Row]], str]], ...]] = {
-    "README.md": (("convert-query", render_times), ("depth-stats", render_times), ("prices", render_prices)),
+    "README.md": (
+        ("convert-query", render_times),
+        ("depth-stats", render_times),
+        ("prices", render_prices),
+        ("s3", render_s3),
+    ),
     "tests/bench/README.md": (("convert-profile", render_profile), ("sizes", render_sizes)),
 }
 
