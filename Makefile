@@ -20,7 +20,7 @@ NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
 PYTEST := $(BIN)/pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check format sanitize bench ask prices s3 profile sizes fuzz clean
+.PHONY: setup demo test check format sanitize bench ask prices s3 cost profile sizes fuzz clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -78,6 +78,9 @@ ask: setup
 
 s3: setup
 	$(BIN)/python -m tests.bench.s3 "$(BAM)" $(ARGS)
+
+cost: setup
+	$(BIN)/python -m tests.bench.cost $(ARGS)
 
 prices: setup
 	$(BIN)/python -m tests.bench.prices "$(STORE)" $(ARGS)

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import InputError
+from .store import is_s3, split_address
 
 SHEET_COLUMNS = {
     "sample": "name of the sample; letters, digits and . _ + - only, for it names files",
@@ -226,15 +227,36 @@ def _source_problems(sample: Sample) -> Iterator[_Problem]:
             f"the cell is empty, and {sample.name or 'the row'} has no store either",
             "give the path of a BAM, SAM or CRAM file, or of a store in the column store",
         )
-    if sample.alignment and Path(sample.alignment, "_metadata.json").is_file():
+    yield from _address_problems(sample)
+    if _is_remote(sample.alignment):
+        pass  # convert finds out
+    elif sample.alignment and Path(sample.alignment, "_metadata.json").is_file():
         yield _Problem("alignment", f"{sample.alignment} is a store", "put it in the column store")
     elif sample.alignment:
         yield from _missing_file("alignment", sample.alignment)
-    if sample.reference:
+    if sample.reference and not _is_remote(sample.reference):
         yield from _missing_file("reference", sample.reference)
-    if sample.store and not Path(sample.store, "_metadata.json").is_file():
+    if sample.store and not _is_remote(sample.store) and not Path(sample.store, "_metadata.json").is_file():
         missing = "not a store: it has no _metadata.json" if Path(sample.store).exists() else "no such store"
         yield _Problem("store", f"{sample.store}: {missing}", _path_hint(sample.store))
+
+
+def _is_remote(path: str | None) -> bool:
+    return path is not None and "://" in path
+
+
+def _address_problems(sample: Sample) -> Iterator[_Problem]:
+    """S3 addresses that cannot be right; whether there is anything is not asked."""
+    for column, path in (("alignment", sample.alignment), ("store", sample.store)):
+        if path is not None and _is_remote(path):
+            try:
+                is_s3(path)
+                split_address(path)
+            except InputError as err:
+                yield _Problem(column, str(err), err.hint)
+    if _is_remote(sample.reference):
+        hint = "copy it to a disk that every job sees"
+        yield _Problem("reference", f"{sample.reference}: a reference is a file", hint)
 
 
 def _missing_file(column: str, path: str) -> Iterator[_Problem]:

@@ -22,7 +22,8 @@ def command(samples: Path, regions: Path | None, as_json: bool) -> None:
 
     SAMPLES is a TSV or CSV file whose header names its columns: sample, alignment (a BAM, SAM or CRAM file)
     or store (a folder NAME.bams3), and reference (FASTA, for a CRAM). Every row fills either alignment or
-    store. Relative paths start at the working directory.
+    store. Relative paths start at the working directory; alignments and stores may be s3:// addresses, of
+    which only the form is checked.
 
     A mistake is one line that names the file, line and column, and exit code 2. No alignment is opened.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import InputError
-from .base import AS_CONFIGURED, Requests, S3Options, Store
+from .base import AS_CONFIGURED, Requests, S3Options, Store, split_address
 from .local import LocalStore
 from .memory import MemoryStore
 
@@ -17,6 +17,7 @@ __all__ = [
     "S3Options",
     "Store",
     "is_s3",
+    "split_address",
     "store_at",
 ]
 
@@ -46,7 +47,7 @@ def store_at(address: str, s3: S3Options = AS_CONFIGURED) -> Store:
     """
     if not is_s3(address):
         return LocalStore(Path(address))
-    from .s3 import S3Store, split_address  # noqa: PLC0415  # boto3 takes 0.2 s
+    from .s3 import S3Store  # noqa: PLC0415  # boto3 takes 0.2 s
 
     bucket, key = split_address(address)
     return S3Store(bucket, f"{key}/", s3)

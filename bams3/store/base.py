@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple, Protocol
 
-from ..errors import StoreError
+from ..errors import InputError, StoreError
 
 
 class MissingObjectError(StoreError):
@@ -159,3 +159,12 @@ class Store(Protocol):
     def list(self, prefix: str = "") -> Iterator[str]:
         """Keys that begin with ``prefix``, sorted."""
         ...
+
+
+def split_address(address: str) -> tuple[str, str]:
+    """Bucket and key of ``s3://BUCKET/KEY``; InputError ``bad-address``."""
+    bucket, _, key = address.removeprefix("s3://").partition("/")
+    key = key.rstrip("/")
+    if not bucket or not key or key.startswith("/") or "//" in key:
+        raise InputError(f"{address}: no S3 address", kind="bad-address", hint="write s3://BUCKET/KEY")
+    return bucket, key

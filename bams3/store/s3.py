@@ -31,7 +31,7 @@ from botocore.parsers import ResponseParserError
 
 from .. import __version__
 from ..errors import Bams3Error, InputError, StoreError
-from .base import AS_CONFIGURED, Entry, MissingObjectError, Requests, S3Options
+from .base import AS_CONFIGURED, Entry, MissingObjectError, Requests, S3Options, split_address
 from .s3_errors import code_of, error_of
 
 #: Requests under way at once; more do not help a client in Python.
@@ -54,15 +54,6 @@ _BROKEN = (
     ConnectionError,
     TimeoutError,
 )
-
-
-def split_address(address: str) -> tuple[str, str]:
-    """Bucket and key of ``s3://BUCKET/KEY``; InputError ``bad-address``."""
-    bucket, _, key = address.removeprefix("s3://").partition("/")
-    key = key.rstrip("/")
-    if not bucket or not key or key.startswith("/") or "//" in key:
-        raise InputError(f"{address}: no S3 address", kind="bad-address", hint="write s3://BUCKET/KEY")
-    return bucket, key
 
 
 def s3_folder(address: str, options: S3Options) -> tuple[S3Store, str]:
@@ -258,8 +249,9 @@ class S3Store:
             self._delete(keys[first : first + _DELETE_KEYS])
 
     def _delete(self, keys: Sequence[str]) -> None:
-        if len(keys) > 1 and self._deleted_at_once(keys):
-            return
+        with self._errors(keys[0]):
+            if len(keys) > 1 and self._deleted_at_once(keys):
+                return
         for key in keys:
             with self._errors(key):
                 self._call("delete_object", Key=self.prefix + key)

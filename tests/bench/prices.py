@@ -68,14 +68,12 @@ def questions(reader: StoreReader) -> dict[str, Callable[[StoreReader], Any]]:
     """Questions by what they are called, about the contig with the most reads."""
     totals = reader.totals[:-1, 0]
     contig = int(totals.argmax())
-    name = reader.contigs.names[contig]
+    name, length_bp = reader.contigs.names[contig], reader.contigs.lengths[contig]
     one_mb, two_kb = f"{name}:4000001-5000000", f"{name}:4000001-4002000"
     return {
         "open the store": lambda r: r.manifest,
         "reads of all contigs, by flag": lambda r: r.stats(),
-        "500 bp windows of a contig": lambda r: list(
-            indexed_sums(r, [(contig, 0, r.contigs.lengths[contig])])
-        ),
+        "500 bp windows of a contig": lambda r: list(indexed_sums(r, [(contig, 0, length_bp)])),
         "count of a contig": lambda r: r.count(name),
         "count of 1 Mb": lambda r: r.count(one_mb),
         "count of 1 Mb, filtered": lambda r: r.count(one_mb, Filters(exclude_flags=0x904, min_mapq=20)),

@@ -177,10 +177,10 @@ def render_s3(rows: list[Row]) -> str:
     for ours, theirs in zip(asked[::2], asked[1::2], strict=True):
         quotient = statistics.median(ours["seconds"]) / statistics.median(theirs["seconds"])
         ratio_text = f"{quotient:.2f}" if ours["answer"] else ""
-        lines.append(
-            f"| {ours['task']} | {ours['requests']} / {theirs['requests']} | {ours['bytes']:,} / {theirs['bytes']:,}"
-            f" | {_seconds(ours)} / {_seconds(theirs)} | {ratio_text} |"
-        )
+        n_bytes = f"{ours['bytes']:,} / {theirs['bytes']:,}"
+        requests = f"{ours['requests']} / {theirs['requests']}"
+        seconds = f"{_seconds(ours)} / {_seconds(theirs)}"
+        lines.append(f"| {ours['task']} | {requests} | {n_bytes} | {seconds} | {ratio_text} |")
     lines += [f"| {row['task']} | | | {_seconds(row)} | |" for row in rows if row["of"] == "warm"]
     lines += ["", "| 16 threads, no latency | seconds | requests/s | MB/s |", "|---|---|---|---|"]
     for row in rows:
@@ -194,11 +194,57 @@ def render_s3(rows: list[Row]) -> str:
         peaks = f"{_mb(local['peak_bytes'])} MB | {_mb(remote['peak_bytes'])} MB"
         lines.append(f"| {local['task']} | {peaks} |")
     footing = (
-        f"Cold processes but for the last question; requests and bytes by the log of nginx; no ratio where the answers "
-        f"are not the same; bams3 {asked[0]['version']}, samtools {asked[1]['version']};"
+        "Cold processes but for the last question; requests and bytes by the log of nginx; no ratio where the"
+        f" answers are not the same; bams3 {asked[0]['version']}, samtools {asked[1]['version']};"
+        f" {_all(rows, 'date')}, {_all(rows, 'cores')} cores of {_all(rows, 'cpu')},"
     )
-    where = f"{_all(rows, 'date')}, {_all(rows, 'cores')} cores of {_all(rows, 'cpu')}, commit {_all(rows, 'commit')}."
-    return "\n".join([*lines, "", footing, where, ""])
+    return "\n".join([*lines, "", footing, f"commit {_all(rows, 'commit')}.", ""])
+
+
+# ---- what it costs ----
+
+
+def render_cost(rows: list[Row]) -> str:
+    """Two tables: the questions, and chunk sizes."""
+    prices = rows[0]["prices"]
+    lines = [
+        "| 1,000 genomes | said then | GETs | read | USD: same region / other / internet | what differs |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [_scenario(row) for row in rows if "question" in row]
+    lines += ["", "| chunk size | chunks | PUTs, USD | GETs | read | USD |", "|---|---|---|---|---|---|"]
+    for row in (row["what_if"] for row in rows if "what_if" in row):
+        stores, asked = row["stores"], row["asked"]
+        cells = [
+            f"{row['chunk_size_bp'] // 1000:,} kb",
+            f"{stores['chunks']:,}",
+            f"{stores['put_requests']:,}, {stores['put_usd']:.0f}",
+            f"{asked['get_requests']:,}",
+            f"{asked['read_mb'] / 1000:,.1f} GB",
+            _cases(asked["total_usd"]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    footing = (
+        f"USD of requests, transfer and compute, which is estimated; prices of {prices['region']},"
+        f" {prices['as_of']} (config/prices.yaml). Second table: 100 regions of 1 kb, a process a sample."
+    )
+    return "\n".join([*lines, "", footing, ""])
+
+
+def _scenario(row: Row) -> str:
+    stores, asked = row["stores"], row["asked"]
+    if asked is None:
+        size = f"{stores['mb'] / 1e6:,.1f} TB"
+        make_usd = stores["put_usd"] + stores["convert_usd"]
+        usd = f"{stores['storage_usd_per_month']:,.0f} a month, {make_usd:,.0f} to make"
+        return f"| {row['question']} | {row['said']} | | {size} | {usd} | {row['why']} |"
+    size = f"{asked['read_mb'] / 1000:,.2f} GB"
+    cells = [f"{asked['get_requests']:,}", size, _cases(asked["total_usd"]), row["why"]]
+    return f"| {row['question']} | {row['said']} | {' | '.join(cells)} |"
+
+
+def _cases(usd: Row) -> str:
+    return " / ".join(f"{usd[case]:.2g}" for case in ("same_region", "cross_region", "internet"))
 
 
 #: What each page shows: the kinds of its rows in the order of their places, and how they become tables.
@@ -208,6 +254,7 @@ PAGES: dict[str, tuple[tuple[str, Callable[[list[Row]], str]], ...]] = {
         ("depth-stats", render_times),
         ("prices", render_prices),
         ("s3", render_s3),
+        ("cost", render_cost),
     ),
     "tests/bench/README.md": (("convert-profile", render_profile), ("sizes", render_sizes)),
 }

@@ -1,7 +1,7 @@
 """Stores in S3: requests, bytes, latency, throughput and memory: ``make s3 BAM=file.bam``.
 
-nginx serves the store and, for samtools, the same BAM and index over HTTP; requests and bytes are those of its own
-log. Latency is put in by a proxy (tests/fault_proxy.py).
+nginx serves the store and, for samtools, the same BAM and index over HTTP; requests and bytes are those
+of its own log. Latency is put in by a proxy (tests/fault_proxy.py).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.parse
 from collections.abc import Callable
@@ -96,7 +97,7 @@ def main() -> None:
 
 
 def ask(question: Question, server: NginxServer, proxy: FaultProxy, folder: Path, repeats: int) -> list[Row]:
-    """A row for each tool: requests and bytes by the server's log, then seconds of cold processes with latency."""
+    """A row for each tool: requests and bytes by the server's log, then seconds with latency."""
     rows: list[Row] = []
     for tool in ("bams3", "samtools"):
         server.clear()
@@ -179,7 +180,7 @@ def load(server: NginxServer, repeats: int) -> list[Row]:
     ours = [_timed(count, starts) for _ in range(repeats)]
     log = server.log()[: len(server.log()) // repeats]
     ranges = [(row.path, row.range) for row in log]
-    local = threading_client(server.url)
+    local = plain_client(server.url)
     plain = [_timed(local, ranges) for _ in range(repeats)]
     about = {
         "of": "load",
@@ -201,10 +202,8 @@ def _timed(work: Callable[[Any], object], items: list[Any]) -> float:
     return round(time.perf_counter() - start, 3)
 
 
-def threading_client(url: str) -> Callable[[tuple[str, str]], int]:
+def plain_client(url: str) -> Callable[[tuple[str, str]], int]:
     """A function that fetches a range; a connection a thread."""
-    import threading
-
     place, own = urllib.parse.urlsplit(url).netloc, threading.local()
 
     def fetch(what: tuple[str, str]) -> int:

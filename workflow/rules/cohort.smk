@@ -51,25 +51,36 @@ def sample_of(wildcards):
 
 
 def alignment_of(wildcards):
-    """The file that a sample is converted from, and its reference if it has one."""
-    row = sample_of(wildcards)
-    if row["alignment"] is None:
+    """What a sample is converted from: a path or an S3 address."""
+    alignment = sample_of(wildcards)["alignment"]
+    if alignment is None:
         raise WorkflowError(f"{wildcards.sample} is a store already")
-    files = {"alignment": row["alignment"]}
-    if row["reference"]:
-        files["reference"] = row["reference"]
-    return files
+    return alignment
+
+
+def sources_of(wildcards):
+    """The files that a sample is converted from. What lies in S3 is read by bams3, which no rule need wait for."""
+    return local([alignment_of(wildcards), sample_of(wildcards)["reference"]])
+
+
+def store_of(wildcards):
+    """A sample's store: the one that the sheet names, or the one that `convert` makes."""
+    return sample_of(wildcards)["store"] or f"results/stores/{wildcards.sample}.bams3"
 
 
 def manifest_of(wildcards):
-    """The manifest of a sample's store: the store that the sheet names, or the one that `convert` makes."""
-    store = sample_of(wildcards)["store"] or f"results/stores/{wildcards.sample}.bams3"
-    return f"{store}/_metadata.json"
+    """The manifest of a sample's store, if it is a file."""
+    return local([f"{store_of(wildcards)}/_metadata.json"])
 
 
-def reference_option(wildcards, input):
+def local(paths):
+    """Those that are files of this machine."""
+    return [path for path in paths if path and not path.startswith("s3://")]
+
+
+def reference_option(wildcards):
     """`--reference FASTA` for a sample that has one."""
-    reference = input.get("reference")
+    reference = sample_of(wildcards)["reference"]
     return ["--reference", reference] if reference else []
 
 

@@ -5,7 +5,7 @@
 # when the alignment has changed; convert goes on from what a killed run left.
 rule convert:
     input:
-        unpack(alignment_of),
+        sources_of,
     output:
         "results/stores/{sample}.bams3/_metadata.json",
     log:
@@ -19,8 +19,9 @@ rule convert:
         mem_mb=1000,
         runtime=240,
     params:
+        alignment=alignment_of,
         store=subpath(output[0], parent=True),
         reference=reference_option,
     shell:
-        "bams3 convert {input.alignment:q} {params.store:q} {params.reference:q}"
+        "bams3 convert {params.alignment:q} {params.store:q} {params.reference:q}"
         " --workers {threads} --max-memory {resources.mem_mb}M --force > {log:q} 2>&1"

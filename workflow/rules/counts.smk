@@ -21,7 +21,7 @@ rule query:
         mem_mb=1000,
         runtime=60,
     params:
-        store=subpath(input.manifest, parent=True),
+        store=store_of,
         filters=filter_options(),
         depth_filters=depth_filter_options(),
     shell:
