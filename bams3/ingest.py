@@ -93,8 +93,13 @@ def convert(
         converter.run(_warn_without_eof(batches, source.name, on_warning), last.offset & 0xFFFF, first, after)
     else:
         converter.run(batches, skip_bytes, 0, last.first_record + last.records)
-    _seal(converter, header, store, options, replaces, provenance)
-    store.delete(*(stale - converter.keys))
+    _seal(converter, header, store, options, replaces)
+    try:  # the store is whole: what goes wrong now must not have it made again
+        if provenance is not None:  # behind the manifest: a conversion that lost must not leave its own
+            store.put(spec.PROVENANCE_KEY, (json.dumps(provenance, indent=1) + "\n").encode())
+        store.delete(*sorted({*store.list(spec.RESUME_PREFIX)} | (stale - converter.keys)))
+    except Bams3Error as err:
+        on_warning(f"the store is done, but: {err}; bams3 gc removes what is left over")
     return converter.report
 
 
@@ -135,7 +140,6 @@ def _seal(
     store: Store,
     options: ConvertOptions,
     replaces: bytes | None,
-    provenance: dict[str, Any] | None,
 ) -> None:
     """Write header and index and then the manifest, which makes the store exist."""
     contigs = [[n, length] for n, length in zip(header.contigs.names, header.contigs.lengths, strict=True)]
@@ -163,10 +167,7 @@ def _seal(
             kind="output-exists",
             hint="keep that store, or run again with --force",
         )
-    if provenance is not None:  # behind the manifest: a conversion that lost must not leave its own
-        store.put(spec.PROVENANCE_KEY, (json.dumps(provenance, indent=1) + "\n").encode())
     report.bytes_out += len(data) + len(index_data) + len(header.text)
-    store.delete(*store.list(spec.RESUME_PREFIX))
 
 
 def _withdraw(converter: Converter, store: Store) -> None:
