@@ -92,16 +92,21 @@ class ResumeLog:
         self._writing: Future[None] | None = None
 
     def load(self) -> list[tuple[int, SpanDone]]:
-        """Finished spans in order, as far as the notes are whole, each with the number of its note."""
+        """Finished spans in order, each with the number of its note, as far as notes are whole and go on.
+
+        Two conversions at once write over each other's notes, which may hold other spans.
+        """
         found = set(self._store.list(self._prefix)) if self._keeps else set()
         keys = list(itertools.takewhile(found.__contains__, map(self._key, itertools.count())))
         done: list[tuple[int, SpanDone]] = []
+        records = 0
         with ThreadPoolExecutor(self._store.parallel) as pool:
             notes = ordered_map(pool, self._store.get, keys, 2 * self._store.parallel)
             for number, spans in enumerate(map(_parse, notes)):
-                if not spans:
+                if not spans or spans[0].first_record != records:
                     break
                 done += [(number, span) for span in spans]
+                records = spans[-1].first_record + spans[-1].records
         return done
 
     def go_on(self, number: int, spans: Sequence[SpanDone] = ()) -> None:
