@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from .errors import InputError
 from .format import index, spec
 from .query import StoreReader
 from .store import Store
@@ -28,15 +27,12 @@ def leftovers(store: Store) -> list[Leftover]:
 
     Raises
     ------
-    CorruptDataError
-        Where the manifest or the index cannot be read: then nothing can be said.
+    CorruptDataError, InputError
+        Where the manifest or the index cannot be read, or is not ours: then nothing can be said.
     """
-    try:
+    kept: set[str] = set()
+    if store.exists(spec.MANIFEST_KEY):  # whatever it holds: what cannot be read names all
         kept = named_keys(StoreReader(store)) | {spec.MANIFEST_KEY, spec.PROVENANCE_KEY}
-    except InputError as err:
-        if err.kind != "not-a-store":
-            raise
-        kept = set()
     found = [
         Leftover(entry, lambda key=entry.key: store.delete(key))  # type: ignore[misc]
         for entry in store.entries()

@@ -12,11 +12,14 @@ from bams3.cli import _run
 
 EXIT_CODES = {
     2: "not-alignments unsorted position-too-long output-exists not-a-store missing-reference no-such-file"
-    " not-a-file no-permission too-many-tags not-a-chunk mixed-stores",
+    " not-a-file no-permission bad-endpoint too-many-tags not-a-chunk mixed-stores usage bad-address"
+    " unknown-scheme no-such-bucket no-credentials bad-credentials wrong-region bad-certificate archived"
+    " s3-refused input-changed bad-time",
     3: "truncated-file bad-bgzf-block bad-bgzf-crc bad-bam-header bad-record bad-tag cigar-mismatch"
     " bad-alignments bad-manifest bad-checksum bad-index bad-chunk bad-column missing-object"
     " damaged newer-format older-format",
-    4: "disk disk-full write-failed input-output out-of-memory",
+    4: "disk disk-full write-failed input-output out-of-memory s3-unavailable no-connection expired-token"
+    " recent-writes",
     130: "interrupted",
 }
 EXIT_CODE = {kind: code for code, kinds in EXIT_CODES.items() for kind in kinds.split()}
@@ -47,10 +50,11 @@ class Done:
 
 def run(*arguments: str | Path) -> Done:
     """A command in this process; an error that is not ours fails the test by itself."""
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    out, err = io.BytesIO(), io.StringIO()
+    stdout = io.TextIOWrapper(out, "utf-8", "surrogateescape", write_through=True)
+    with contextlib.redirect_stdout(stdout), contextlib.redirect_stderr(err):
         code = _run([str(argument) for argument in arguments])
-    return Done(code, out.getvalue(), err.getvalue())
+    return Done(code, out.getvalue().decode("utf-8", "surrogateescape"), err.getvalue())
 
 
 def start(*arguments: str | Path, **options: object) -> "subprocess.Popen[str]":

@@ -1,11 +1,17 @@
 """What every test may use: the real data beside the checkout, and a skip that CI does not overlook."""
 
+import contextlib
+import itertools
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import s3_mirror
 from hypothesis import HealthCheck, settings
 from real_data import data_folder, is_there
+from s3_places import Bucket, environment, lead_to
+from s3_servers import FaultProxy, MotoServer, moto_server
 
 # Tests run beside each other on shared machines: an example's wall time says nothing there. Lists of
 # records are large inputs, and are meant to be.
@@ -23,7 +29,71 @@ def shared_data() -> Path:
     return folder
 
 
+# ---- S3 ----
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[MotoServer]:
+    """A server of S3, for the tests of this worker."""
+    with moto_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_bucket(s3_server: MotoServer, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """A new bucket; the environment leads to it, in a process whose clients have not asked anything yet."""
+    lead_to(s3_server.url, monkeypatch)
+    name = f"bams3-{next(_NUMBERS)}"
+    return Bucket(s3_server, s3_server.make_bucket(name), s3_server.client())
+
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def s3_proxy(s3_bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultProxy]:
+    """A proxy in front of the bucket, to which the environment leads: it logs, and makes faults."""
+    with FaultProxy(s3_bucket.server.url) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        yield proxy
+
+
+_AT_END = contextlib.ExitStack()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With ``--s3``, stores that tests ask by their path are asked in S3."""
+    is_controller = getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput")
+    if not config.getoption("--s3") or is_controller:
+        return
+    server = _AT_END.enter_context(moto_server())
+    bucket = server.make_bucket("mirror")
+    os.environ |= environment(server.url) | {s3_mirror.PLACE: f"{server.url} {bucket}"}
+    mirrored = str(Path(__file__).with_name("mirrored"))
+    os.environ["PYTHONPATH"] = os.pathsep.join([mirrored, *filter(None, [os.environ.get("PYTHONPATH")])])
+    s3_mirror.install()
+
+
+#: Tests that are of local stores by nature, and why.
+_LOCAL = {"test_no_heavy_package_is_imported": "a store in S3 needs boto3"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--s3"):
+        for item in items:
+            if reason := _LOCAL.get(item.name):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def pytest_unconfigure() -> None:
+    _AT_END.close()
+
+
+# ---- options ----
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--s3", action="store_true", help="stores that tests ask are asked in S3, by moto")
     parser.addoption(
         "--no-skips", action="store_true", help="a skipped test fails, unless its skip marker gives a reason"
     )

@@ -13,7 +13,7 @@ from bam_records import bam, header_bytes, record, tag
 from bams3.errors import InputError, StoreError
 from bams3.ingest import ConvertOptions, Source, convert
 from bams3.query import OVERLAP, StoreReader
-from bams3.store import LocalStore, MemoryStore
+from bams3.store import LocalStore, MemoryStore, S3Options
 from bams3.store.base import MissingObjectError
 
 
@@ -185,6 +185,37 @@ class TestLocalStore(StoreContract):
         (tmp_path / "s").mkdir(mode=0o500)
         with pytest.raises(InputError, match="Permission denied"):
             LocalStore(tmp_path / "s").put("a", b"x")
+
+
+@pytest.mark.engine
+class TestS3Store(StoreContract):
+    @pytest.fixture(autouse=True)
+    def find_bucket(self, s3_bucket):
+        self.bucket = s3_bucket
+
+    def make(self, tmp_path):
+        from bams3.store.s3 import S3Store
+
+        return S3Store(self.bucket.name, "cohort/s.bams3/", self.options())
+
+    def options(self):
+        return S3Options()
+
+
+class TestS3StoreByEndpoint(TestS3Store):
+    """Found by an option, in a process whose environment leads nowhere; a prefix that is empty."""
+
+    def make(self, tmp_path):
+        from bams3.store.s3 import S3Store
+
+        return S3Store(self.bucket.name, "", self.options())
+
+    @pytest.fixture(autouse=True)
+    def lead_nowhere(self, find_bucket, monkeypatch):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+
+    def options(self):
+        return S3Options(endpoint_url=self.bucket.server.url, region="us-east-1")
 
 
 # ---- what a question costs ----

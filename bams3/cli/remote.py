@@ -157,7 +157,7 @@ def _fetched(address: str) -> Iterator[Path]:
 @contextmanager
 def _sent(address: str) -> Iterator[Path]:
     there, name = folder(address)
-    if there.exists(spec.MANIFEST_KEY):
+    if _is_store(there):
         raise InputError(f"{address} lies in a store", kind="usage", hint="give a file outside of it")
     with _staged(address, name) as local:
         yield local
@@ -168,6 +168,16 @@ def _sent(address: str) -> Iterator[Path]:
         if local.suffix in _INDEXED:
             with suppress(InputError):  # who may not delete can live with an index that is too old
                 there.delete(*({name + suffix for suffix in _INDEXES} - set(made)))
+
+
+def _is_store(there: Store) -> bool:
+    """Whether a manifest is seen; who may only write sees none."""
+    try:
+        return there.exists(spec.MANIFEST_KEY)
+    except InputError as err:
+        if err.kind != "no-permission":
+            raise
+        return False
 
 
 @contextmanager

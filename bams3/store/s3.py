@@ -32,7 +32,7 @@ from botocore.parsers import ResponseParserError
 from .. import __version__
 from ..errors import Bams3Error, InputError, StoreError
 from .base import AS_CONFIGURED, Entry, MissingObjectError, Requests, S3Options, split_address
-from .s3_errors import code_of, error_of
+from .s3_errors import code_of, error_of, not_s3
 
 #: Requests under way at once; more do not help a client in Python.
 PARALLEL = 16
@@ -160,6 +160,14 @@ class S3Store:
         return int(found["ContentLength"]), str(found["ETag"])
 
     def _head(self, key: str) -> dict[str, Any]:
+        try:
+            return self._whole_head(key)
+        except InputError as err:
+            if code_of(err.__cause__) in ("400", "403"):  # a HEAD has no body that says more
+                self.get_range(key, 0, 1)
+            raise
+
+    def _whole_head(self, key: str) -> dict[str, Any]:
         with self._errors(key):
             for tries_left in range(_READS - 1, -1, -1):
                 answer = self._call("head_object", Key=self.prefix + key)
@@ -196,7 +204,9 @@ class S3Store:
 
     def _put(self, key: str, data: bytes, **how: Any) -> None:
         md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        self._call("put_object", Key=self.prefix + key, Body=data, ContentMD5=md5, **how)
+        answer = self._call("put_object", Key=self.prefix + key, Body=data, ContentMD5=md5, **how)
+        if "ETag" not in answer:
+            raise not_s3(f"{self.name}/{key}")
 
     def upload(self, key: str, file: BinaryIO) -> None:
         """Write an object from a file, in parts where it is large; all of it, or nothing."""
@@ -307,6 +317,8 @@ class S3Store:
         """What boto3 raises as ours, in one line that names the object."""
         try:
             yield
+        except RecursionError as err:  # botocore follows redirects without end
+            raise not_s3(f"{self.name}/{key}".rstrip("/")) from err
         except (boto.BotoCoreError, boto.ClientError, *_BROKEN, ValueError) as err:
             raise error_of(err, f"{self.name}/{key}".rstrip("/"), self.bucket) from err
 
@@ -327,6 +339,10 @@ def _connect(options: S3Options) -> tuple[Any, Requests]:
 
 
 def _new_client(options: S3Options) -> Any:
+    place = urllib.parse.urlsplit(options.endpoint_url or "https://aws")
+    if place.scheme not in ("http", "https") or not place.netloc:
+        hint = "write http://HOST:PORT or https://HOST"
+        raise InputError(f"{options.endpoint_url}: no address of a server", kind="bad-endpoint", hint=hint)
     session = botocore.session.Session(profile=options.profile)
     own = session.get_config_variable
     retries = {} if own("max_attempts") else {"total_max_attempts": _SENDS}

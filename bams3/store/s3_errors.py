@@ -8,6 +8,7 @@ from ..errors import Bams3Error, InputError, StoreError
 from .base import MissingObjectError
 
 _LOG_IN = "log in (aws sso login, aws configure) or set AWS_PROFILE; a public bucket: --anonymous"
+_IS_IT_S3 = "is --endpoint-url, or AWS_ENDPOINT_URL, the address of an S3 server?"
 _REGION = "give the bucket's own: --aws-region REGION, or region in the AWS configuration"
 
 #: Codes of S3 that no retry heals: kind, words behind the address, hint.
@@ -74,7 +75,13 @@ def _answered(err: boto.ClientError, where: str, bucket: str) -> Bams3Error:
         tries = err.response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
         message = f"{where}: S3 answers {status} {code} after {tries} tries"
         return StoreError(message, kind="s3-unavailable", hint="run again later")
-    return InputError(f"{where}: S3 refuses ({status} {code}): {_line(words)}", kind="s3-refused")
+    said = " ".join(dict.fromkeys(filter(None, (str(status), code, _line(words)))))
+    return InputError(f"{where}: S3 refuses: {said}", kind="s3-refused", hint=_IS_IT_S3)
+
+
+def not_s3(where: str) -> InputError:
+    """The error for a server that answers, and not as S3 does."""
+    return InputError(f"{where}: the server does not answer as S3 does", kind="bad-endpoint", hint=_IS_IT_S3)
 
 
 _AGAIN = "renew it (aws sso login), then run again: what is done is kept"
