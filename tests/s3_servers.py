@@ -164,8 +164,15 @@ def _serve_moto(log: str) -> None:
         def log(self, *_: Any) -> None:
             """Nothing on the terminal."""
 
-    app = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Handler)
+    app, lock = DomainDispatcherApplication(create_backend_app), threading.Lock()
+
+    def atomic(environ: dict[str, Any], start_response: Any) -> Any:
+        """Conditions and writes in one step, as S3 does it and moto does not."""
+        has_condition = bool({"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"} & environ.keys())
+        with lock if has_condition else contextlib.nullcontext():
+            return app(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, atomic, threaded=True, request_handler=Handler)
     print(server.server_port, flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()
