@@ -33,6 +33,9 @@ from .verify import content_hash, summarise_chunk
 #: and 848 MB with 1, 2 and 4 workers. A CRAM or SAM adds the process of htslib that decodes it.
 _BASE_BYTES, _WORKER_BYTES, _HTSLIB_BYTES = 400 << 20, 130 << 20, 200 << 20
 
+#: Chunks that are written at once, but for one.
+_WRITE_BYTES = 32 << 20
+
 
 def memory_bytes(workers: int, through_htslib: bool) -> int:
     """Resident memory that a conversion stays below, however large its input.
@@ -242,6 +245,7 @@ class Converter:
                 self._clock,
                 "write",
                 size_of=_PendingChunk.size_bytes,
+                most_bytes=_WRITE_BYTES,
             )
             for span in _spans(written):
                 self._finish_span(span)

@@ -40,8 +40,8 @@ class StageClock:
         return {s: {k: round(v, 3) for k, v in d.items()} for s, d in self._seconds.items()}
 
 
-#: What ``ordered_map`` and ``ahead`` hold at most, where sizes are known, but for one item.
-AHEAD_BYTES = 32 << 20
+#: What ``ahead`` fetches beside what its caller has in hand, but for one item.
+AHEAD_BYTES = 16 << 20
 
 
 def ordered_map(
@@ -51,14 +51,16 @@ def ordered_map(
     depth: int,
     clock: StageClock | None = None,
     stage: str = "",
+    *,
     size_of: Callable[[T], int] = lambda _: 0,
+    most_bytes: int = 0,
 ) -> Iterator[R]:
-    """Results of ``work`` in the order of ``items``, with at most ``depth`` of them under way.
+    """Results of ``work`` in the order of ``items``, with at most ``depth`` of them under way or in hand.
 
     Parameters
     ----------
-    size_of
-        Bytes that an item, or what becomes of it, takes in memory: AHEAD_BYTES together at most.
+    size_of, most_bytes
+        Bytes that an item, or what becomes of it, takes in memory, and how many may be under way together.
 
     Notes
     -----
@@ -75,17 +77,15 @@ def ordered_map(
     under_way = 0
     try:
         for item in items:
-            size_bytes = size_of(item)
-            while waiting and under_way + size_bytes > AHEAD_BYTES:
+            size_bytes, ready = size_of(item), []
+            while waiting and (len(waiting) >= depth - 1 or under_way + size_bytes > most_bytes):
                 future, n = waiting.popleft()
                 under_way -= n
-                yield future.result()
+                ready.append(future.result())
             waiting.append((pool.submit(timed, item, time.perf_counter()), size_bytes))
             under_way += size_bytes
-            if len(waiting) >= depth:
-                future, n = waiting.popleft()
-                under_way -= n
-                yield future.result()
+            while ready:  # kept by nobody here once they are taken
+                yield ready.pop(0)
         while waiting:
             yield waiting.popleft()[0].result()
     finally:
@@ -114,6 +114,6 @@ def ahead(
 
     pool = ThreadPoolExecutor(parallel, thread_name_prefix="bams3-ahead")
     try:
-        yield from ordered_map(pool, done, items, parallel, size_of=size_of)
+        yield from ordered_map(pool, done, items, parallel, size_of=size_of, most_bytes=AHEAD_BYTES)
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

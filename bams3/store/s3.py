@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import io
+import math
 import os
 import random
 import threading
@@ -18,7 +19,7 @@ import time
 import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import boto3
 import botocore.session
@@ -41,6 +42,8 @@ _MULTIPART_BYTES, _PART_BYTES, _PART_THREADS = 64 << 20, 16 << 20, 4
 #: How often botocore sends a request in all, and how often an answer is read that breaks off.
 _SENDS, _READS = 10, 6
 _CONNECT_S, _READ_S = 10, 30
+#: Bodies from this size on are read into their place, in pieces of it.
+_PIECE_BYTES = 1 << 20
 _DELETE_KEYS = 1000
 #: Says which conversion wrote a manifest, so that a put whose answer was lost is known for what it is.
 _WRITE_ID = "bams3-write-id"
@@ -96,14 +99,14 @@ class S3Store:
     # -- reading --
 
     def get(self, key: str) -> bytes:
-        return self._get(key, {})
+        return self._get_with_etag(key, {})[0]
 
     def get_range(self, key: str, offset: int, size_bytes: int) -> bytes:
         if size_bytes <= 0:
             return b""
         last = min(offset + size_bytes, 1 << 63) - 1
         try:
-            return self._get(key, {"Range": f"bytes={offset}-{last}"})
+            return self._get_with_etag(key, {"Range": f"bytes={offset}-{last}"}, size_bytes)[0]
         except InputError as err:
             if err.kind == "s3-refused" and code_of(err.__cause__) in ("InvalidRange", "416"):
                 return b""
@@ -112,20 +115,23 @@ class S3Store:
     def get_range_of(self, key: str, etag: str, offset: int, size_bytes: int) -> bytes:
         """A range of an object that still has this ETag; InputError ``input-changed``."""
         try:
-            return self._get(key, {"Range": f"bytes={offset}-{offset + size_bytes - 1}", "IfMatch": etag})
+            how = {"Range": f"bytes={offset}-{offset + size_bytes - 1}", "IfMatch": etag}
+            return self._get_with_etag(key, how, size_bytes)[0]
         except InputError as err:
             if code_of(err.__cause__) not in ("PreconditionFailed", "412"):
                 raise
             words = f"{self.name}/{key} was changed while it was read"
             raise InputError(words, kind="input-changed", hint="run again") from err
 
-    def _get(self, key: str, how: dict[str, str]) -> bytes:
-        return self._get_with_etag(key, how)[0]
-
-    def _get_with_etag(self, key: str, how: dict[str, str]) -> tuple[bytes, str]:
+    def _get_with_etag(
+        self, key: str, how: dict[str, str], most_bytes: float = math.inf
+    ) -> tuple[bytes, str]:
         with self._errors(key):
             for tries_left in range(_READS - 1, -1, -1):
                 answer = self._call("get_object", Key=self.prefix + key, **how)
+                if answer["ContentLength"] > most_bytes:
+                    answer["Body"].close()
+                    raise not_s3(f"{self.name}/{key}")
                 try:
                     data = self._body(answer)
                 except _BROKEN:
@@ -140,7 +146,8 @@ class S3Store:
     def _body(self, answer: dict[str, Any]) -> bytes:
         start_s = time.perf_counter()
         with contextlib.closing(answer["Body"]) as body:
-            data: bytes = body.read()
+            size_bytes = int(answer["ContentLength"])
+            data = body.read() if size_bytes < _PIECE_BYTES else _filled(body, size_bytes)
         self.requests.add(bytes_in=len(data), waited_s=time.perf_counter() - start_s)
         return data
 
@@ -321,6 +328,15 @@ class S3Store:
             raise not_s3(f"{self.name}/{key}".rstrip("/")) from err
         except (boto.BotoCoreError, boto.ClientError, *_BROKEN, ValueError) as err:
             raise error_of(err, f"{self.name}/{key}".rstrip("/"), self.bucket) from err
+
+
+def _filled(body: Any, size_bytes: int) -> bytes:
+    """A large body, which read() would hold twice for a moment."""
+    data = bytearray(size_bytes)
+    view, at = memoryview(data), 0
+    while at < size_bytes:
+        at += body.readinto(view[at : at + _PIECE_BYTES])  # raises where the body ends before
+    return cast(bytes, data)
 
 
 _CLIENTS: dict[tuple[S3Options, int], tuple[Any, Requests]] = {}
