@@ -168,6 +168,8 @@ class Converter:
     def resume(self) -> SpanDone | None:
         """Take the spans that an earlier try finished and whose chunks are whole; give the last."""
         done = self.log.load()
+        if done:  # a sign of life: what is read back here looks old to bams3 gc
+            self.log.go_on(done[0][0], [span for n, span in done if n == done[0][0]])
         kept: list[tuple[int, SpanDone]] = []
         with ThreadPoolExecutor(self._options.workers, thread_name_prefix="bams3") as pool:
             checked = ordered_map(pool, self._summaries_of, done, self._options.workers + 1)
@@ -193,7 +195,7 @@ class Converter:
         span = note[1]
         try:
             return [self._summary_of(span, row) for row in span.rows]
-        except Bams3Error:
+        except (Bams3Error, IndexError, ValueError, OverflowError):  # or a note that cannot be
             return None
 
     def _summary_of(self, span: SpanDone, row: tuple[int, ...]) -> ChunkSummary:

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from .bam import BamHeader, BgzfBatch, inflate, parse_header, read_batches
 from .converter import Converter, ConvertOptions, ConvertReport, memory_bytes, workers_within
-from .errors import Bams3Error, CorruptDataError, InputError
+from .errors import Bams3Error, CorruptDataError, InputError, StoreError
 from .format import index, manifest, spec
 from .format.directory import crc32
 from .query import StoreReader
@@ -93,11 +93,12 @@ def convert(
         converter.run(_warn_without_eof(batches, source.name, on_warning), last.offset & 0xFFFF, first, after)
     else:
         converter.run(batches, skip_bytes, 0, last.first_record + last.records)
-    _seal(converter, header, store, options, replaces)
+    sealed = _seal(converter, header, store, options, replaces)
     try:  # the store is whole: what goes wrong now must not have it made again
         if provenance is not None:  # behind the manifest: a conversion that lost must not leave its own
             store.put(spec.PROVENANCE_KEY, (json.dumps(provenance, indent=1) + "\n").encode())
-        store.delete(*sorted({*store.list(spec.RESUME_PREFIX)} | (stale - converter.keys)))
+        if store.get(spec.MANIFEST_KEY) == sealed:  # else another may need what was there before
+            store.delete(*sorted({*store.list(spec.RESUME_PREFIX)} | (stale - converter.keys)))
     except Bams3Error as err:
         on_warning(f"the store is done, but: {err}; bams3 gc removes what is left over")
     return converter.report
@@ -140,8 +141,8 @@ def _seal(
     store: Store,
     options: ConvertOptions,
     replaces: bytes | None,
-) -> None:
-    """Write header and index and then the manifest, which makes the store exist."""
+) -> bytes:
+    """Write header and index and then the manifest, which makes the store exist; the manifest."""
     contigs = [[n, length] for n, length in zip(header.contigs.names, header.contigs.lengths, strict=True)]
     index_data, ranges = converter.index.finish(contigs)
     header_key = f"_header-{content_hash(header.text):08x}.sam"
@@ -156,6 +157,13 @@ def _seal(
     store.put(header_key, header.text)
     store.put(index_key, index_data)
     converter.keys |= {header_key, index_key}
+    gone = converter.keys - set(store.list())
+    if gone:
+        raise StoreError(
+            f"{store.name}: {min(gone)} went while the store was written: did bams3 gc run?",
+            kind="store-changed",
+            hint="run again",
+        )
     if replaces is None:
         written = store.put_if_absent(spec.MANIFEST_KEY, data)
     else:
@@ -168,6 +176,7 @@ def _seal(
             hint="keep that store, or run again with --force",
         )
     report.bytes_out += len(data) + len(index_data) + len(header.text)
+    return data
 
 
 def _withdraw(converter: Converter, store: Store) -> None:

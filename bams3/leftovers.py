@@ -38,7 +38,8 @@ def leftovers(store: Store) -> list[Leftover]:
         for entry in store.entries()
         if index.is_store_key(entry.key) and entry.key not in kept
     ]
-    return found + [Leftover(*upload) for upload in store.unfinished()]
+    uploads = (Leftover(*upload) for upload in store.unfinished())
+    return found + [one for one in uploads if index.is_store_key(one.entry.key)]
 
 
 def newest_s(found: list[Leftover]) -> float:

@@ -74,7 +74,11 @@ def _parse(data: bytes) -> list[SpanDone]:
 def _span(fields: dict[str, Any]) -> SpanDone:
     rows = tuple(tuple(map(int, row)) for row in fields.pop("rows"))
     section, window = map(int, fields.pop("span"))
-    return SpanDone(span=(section, window), rows=rows, **fields)
+    span = SpanDone(span=(section, window), rows=rows, **fields)
+    numbers = span.offset, span.first_record, span.records
+    if not all(isinstance(n, int) and n >= 0 for n in numbers) or span.records != sum(r[-1] for r in rows):
+        raise ValueError("numbers that contradict each other")
+    return span
 
 
 class ResumeLog:
@@ -103,14 +107,17 @@ class ResumeLog:
         with ThreadPoolExecutor(self._store.parallel) as pool:
             notes = ordered_map(pool, self._store.get, keys, 2 * self._store.parallel)
             for number, spans in enumerate(map(_parse, notes)):
-                if not spans or spans[0].first_record != records:
+                for span in spans:
+                    if span.first_record != records:
+                        return done
+                    done.append((number, span))
+                    records += span.records
+                if not spans:
                     break
-                done += [(number, span) for span in spans]
-                records = spans[-1].first_record + spans[-1].records
         return done
 
     def go_on(self, number: int, spans: Sequence[SpanDone] = ()) -> None:
-        """Write from this note on; it holds these spans already."""
+        """Write from this note on, first these spans."""
         self._number = number
         if spans:
             self._write(spans)

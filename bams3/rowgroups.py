@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class Objects:
 
     def __init__(self, store: Store, manifest: bytes) -> None:
         self.store, self._manifest = store, manifest
+        self._pools: dict[int, ThreadPoolExecutor | None] = {}
 
     @property
     def name(self) -> str:
@@ -84,11 +86,11 @@ class Objects:
         """What ``read`` gives of each, several at a time where the store is far away."""
         if self.store.parallel == 1 or len(items) == 1:
             return map(read, items)
-        return self._pool.map(read, items)
-
-    @cached_property
-    def _pool(self) -> ThreadPoolExecutor:
-        return ThreadPoolExecutor(self.store.parallel, thread_name_prefix="bams3-read")
+        pool = self._pools.setdefault(os.getpid(), None) or ThreadPoolExecutor(
+            self.store.parallel, thread_name_prefix="bams3-read"
+        )
+        self._pools[os.getpid()] = pool  # threads do not follow into a child
+        return pool.map(read, items)
 
     def missing(self, key: str) -> CorruptDataError:
         """The error for an object that the manifest names, and that is not there."""

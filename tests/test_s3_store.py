@@ -317,11 +317,13 @@ def test_threads_share_a_client_and_options_have_their_own(s3_bucket):
 def test_a_forked_child_has_connections_of_its_own(store, s3_bucket, s3_proxy):
     s3_bucket.put(PREFIX + "a", BODY)
     assert store.get("a") == BODY
+    client = store._client
     child = os.fork()
     if not child:
         try:
             mine = S3Store(s3_bucket.name, PREFIX)
-            right = mine._client is not store._client and mine.get("a") == BODY and mine.requests.gets == 1
+            right = mine._client is not client and mine.get("a") == BODY and mine.requests.gets == 1
+                right &= store._client is mine._client and store.get("a") == BODY
             os._exit(0 if right else 1)
         finally:
             os._exit(2)

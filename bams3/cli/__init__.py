@@ -46,9 +46,14 @@ def main() -> NoReturn:
         if getattr(sys, name) is None:  # closed, as by `<&-`
             setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115  # for the life of the process
     try:
-        sys.exit(_run(sys.argv[1:]))
+        code = _run(sys.argv[1:])
     except KeyboardInterrupt:  # while modules are imported, or a second one
-        sys.exit(_interrupted())
+        code = _interrupted()
+    except SystemExit as stop:
+        code = stop.code if isinstance(stop.code, int) else 1
+    if code > 128:  # at once: Python would wait for threads that wait for a server
+        os._exit(code)
+    sys.exit(code)
 
 
 def _stop(number: int, _frame: Any) -> NoReturn:

@@ -18,6 +18,7 @@ from .. import __version__, kernels
 from ..errors import InputError
 from ..format import index, spec
 from ..format.frames import Compression
+from ..format.manifest import is_foreign
 from ..ingest import ConvertOptions, ConvertReport, Source, convert, memory_bytes, workers_within
 from ..progress import Progress
 from ..regions import parse_bp, parse_bytes
@@ -152,12 +153,17 @@ def _manifest_to_replace(store: Store, force: bool) -> bytes | None:
     """The manifest that is there and may go; a folder that holds something else is left alone."""
     with contextlib.suppress(MissingObjectError):
         manifest = store.get(spec.MANIFEST_KEY)
-        if force:
+        if force and not is_foreign(manifest):
             return manifest
+        if force:
+            hint = "give another name: a store needs a folder of its own"
+            words = f"{store.name} holds another program's {spec.MANIFEST_KEY}"
+            raise InputError(words, kind="output-exists", hint=hint)
         raise InputError(
             f"{store.name} is there already", kind="output-exists", hint="replace it with --force"
         )
-    foreign = next((key for key in store.list() if not index.is_store_key(key)), None)
+    files = (key for key in store.list() if key and not key.endswith("/"))  # S3's consoles mark folders
+    foreign = next((key for key in files if not index.is_store_key(key)), None)
     if foreign is not None or Path(store.name).is_file():
         raise InputError(
             f"{store.name} holds something else" + (f": {foreign}" if foreign else ""),

@@ -50,6 +50,9 @@ def command(store: str, older_than: str, dry_run: bool, quiet: bool) -> None:
             kind="recent-writes",
             hint="wait, or give a shorter --older-than",
         )
+    if not dry_run:  # a conversion may have sealed its store since
+        still = {one.entry.key for one in leftovers(there)}
+        found = [one for one in found if one.entry.key in still]
     for one in found:
         if not dry_run:
             one.remove()

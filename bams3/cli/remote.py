@@ -161,13 +161,12 @@ def _sent(address: str) -> Iterator[Path]:
         raise InputError(f"{address} lies in a store", kind="usage", hint="give a file outside of it")
     with _staged(address, name) as local:
         yield local
-        made = sorted(path.name for path in local.parent.iterdir())
-        for file_name in made:
-            with local.with_name(file_name).open("rb") as file:
-                there.upload(file_name, file)
-        if local.suffix in _INDEXED:
-            with suppress(InputError):  # who may not delete can live with an index that is too old
-                there.delete(*({name + suffix for suffix in _INDEXES} - set(made)))
+        if local.suffix in _INDEXED:  # an index of the file that was there must not outlive it
+            with suppress(InputError):  # who may not delete can live with one
+                there.delete(*(name + suffix for suffix in _INDEXES))
+        for path in sorted(local.parent.iterdir()):
+            with path.open("rb") as file:
+                there.upload(path.name, file)
 
 
 def _is_store(there: Store) -> bool:

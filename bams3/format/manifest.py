@@ -44,6 +44,10 @@ def _count(value: Any) -> int:
 def contig_table(value: Any) -> list[tuple[str, int]]:
     """Names and lengths (bp) from [[name, length], ...]."""
     contigs = [(name, _count(length)) for name, length in value]
+    try:
+        "".join(name for name, _ in contigs).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as err:  # half a pair of surrogates, which JSON can spell
+        raise _corrupt("the manifest holds a contig's name that is no text") from err
     if not all(isinstance(name, str) and length < 1 << 32 for name, length in contigs):
         raise _corrupt("the manifest holds a malformed contig")
     return contigs
@@ -121,6 +125,15 @@ def parse(data: bytes) -> Manifest:
         return _manifest(value)
     except (KeyError, TypeError, ValueError, AttributeError) as err:
         raise _corrupt(f"the manifest lacks or garbles {err}") from err
+
+
+def is_foreign(data: bytes) -> bool:
+    """Whether bytes in a manifest's place are JSON of something else; a damaged manifest is none."""
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return False
+    return not isinstance(value, dict) or value.get("format") != spec.FORMAT
 
 
 def parse_contig_range(value: Any, n_contigs: int) -> tuple[list[tuple[str, int]], list[SectionRanges]]:

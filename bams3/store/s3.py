@@ -44,6 +44,8 @@ _SENDS, _READS = 10, 6
 _CONNECT_S, _READ_S = 10, 30
 #: Bodies from this size on are read into their place, in pieces of it.
 _PIECE_BYTES = 1 << 20
+#: S3 has no larger objects.
+_MOST_BYTES = 50 << 40
 _DELETE_KEYS = 1000
 #: Says which conversion wrote a manifest, so that a put whose answer was lost is known for what it is.
 _WRITE_ID = "bams3-write-id"
@@ -90,7 +92,12 @@ class S3Store:
     def __init__(self, bucket: str, prefix: str, options: S3Options = AS_CONFIGURED) -> None:
         self.bucket, self.prefix = bucket, prefix
         with self._errors(""):
-            self._client, self.requests = _connect(options)
+            _, self.requests = _connect(options)
+        self._options = options
+
+    @property
+    def _client(self) -> Any:
+        return _connect(self._options)[0]
 
     @property
     def name(self) -> str:
@@ -129,7 +136,7 @@ class S3Store:
         with self._errors(key):
             for tries_left in range(_READS - 1, -1, -1):
                 answer = self._call("get_object", Key=self.prefix + key, **how)
-                if answer["ContentLength"] > most_bytes:
+                if answer.get("ContentLength", math.inf) > min(most_bytes, _MOST_BYTES):
                     answer["Body"].close()
                     raise not_s3(f"{self.name}/{key}")
                 try:
@@ -190,12 +197,18 @@ class S3Store:
         while more is not None:
             with self._errors(prefix):
                 page = self._call("list_objects_v2", Prefix=self.prefix + prefix, **more)
-            for one in page.get("Contents", ()):
-                key = one["Key"].removeprefix(self.prefix)
-                yield Entry(key, one["Size"], one["LastModified"].timestamp())
-            if not page.get("IsTruncated"):
+            try:
+                found = [(one["Key"], one["Size"], one["LastModified"]) for one in page.get("Contents", ())]
+                token = page["NextContinuationToken"] if page.get("IsTruncated") else ""
+            except KeyError as err:
+                raise not_s3(self.name) from err
+            for key, size_bytes, modified in found:
+                yield Entry(key.removeprefix(self.prefix), size_bytes, modified.timestamp())
+            if not token:
                 return
-            more = {"ContinuationToken": page["NextContinuationToken"]}
+            if more.get("ContinuationToken") == token:
+                raise not_s3(self.name)
+            more = {"ContinuationToken": token}
 
     def list(self, prefix: str = "") -> Iterator[str]:
         yield from (entry.key for entry in self.entries(prefix))
@@ -326,7 +339,7 @@ class S3Store:
             yield
         except RecursionError as err:  # botocore follows redirects without end
             raise not_s3(f"{self.name}/{key}".rstrip("/")) from err
-        except (boto.BotoCoreError, boto.ClientError, *_BROKEN, ValueError) as err:
+        except (boto.BotoCoreError, boto.ClientError, *_BROKEN, ValueError, OSError) as err:
             raise error_of(err, f"{self.name}/{key}".rstrip("/"), self.bucket) from err
 
 
@@ -362,7 +375,8 @@ def _new_client(options: S3Options) -> Any:
     session = botocore.session.Session(profile=options.profile)
     own = session.get_config_variable
     retries = {} if own("max_attempts") else {"total_max_attempts": _SENDS}
-    style = (session.get_scoped_config().get("s3") or {}).get("addressing_style")
+    own_s3 = session.get_scoped_config().get("s3")
+    style = own_s3.get("addressing_style") if isinstance(own_s3, dict) else None
     config = Config(
         retries={"mode": "standard", **retries},  # adaptive: 13 times slower after a few 503
         connect_timeout=_CONNECT_S,

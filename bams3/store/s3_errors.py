@@ -32,6 +32,17 @@ _EXPIRED = {"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "Re
 _THROTTLED = {"SlowDown", "Throttling", "ThrottlingException", "TooManyRequestsException", "RequestTimeout"}
 
 
+#: What the network does.
+_NO_CONNECTION = (
+    boto.HTTPClientError,
+    boto.ConnectionError,
+    boto.IncompleteReadError,
+    boto.ResponseStreamingError,
+    ConnectionError,
+    TimeoutError,
+)
+
+
 def code_of(err: BaseException | None) -> str:
     """The code that S3 gave, such as ``NoSuchKey``; the status where it gave none; else nothing."""
     return str(err.response.get("Error", {}).get("Code", "")) if isinstance(err, boto.ClientError) else ""
@@ -48,11 +59,19 @@ def error_of(err: BaseException, where: str, bucket: str) -> Bams3Error:
     if isinstance(err, boto.ProfileNotFound):
         words = f"the AWS configuration has no profile {err.kwargs.get('profile', '')}"
         return InputError(words, kind="no-credentials", hint="aws configure list-profiles names them")
-    if isinstance(err, boto.ParamValidationError | boto.InvalidRegionError | ValueError):
+    if isinstance(err, boto.ParamValidationError):
         return InputError(f"{where}: {_line(err)}", kind="bad-address", hint="write s3://BUCKET/KEY")
+    if isinstance(err, boto.InvalidRegionError | ValueError):
+        hint = "check --aws-region, --endpoint-url and the AWS configuration"
+        words = _line(err).partition(" b'")[0]  # what follows may be a key
+        return InputError(f"{where}: {words}", kind="bad-configuration", hint=hint)
     if isinstance(err, boto.SSLError):
         hint = "AWS_CA_BUNDLE names the certificates that are trusted"
         return InputError(f"{where}: {_line(err)}", kind="bad-certificate", hint=hint)
+    if isinstance(err, boto.BotoCoreError | OSError) and not isinstance(err, _NO_CONNECTION):
+        hint = "check ~/.aws/config, ~/.aws/credentials and the variables AWS_..."
+        words = f"the AWS configuration cannot be used: {_line(err)}"
+        return InputError(words, kind="bad-configuration", hint=hint)
     hint = "is the network, or --endpoint-url, right? if so, run again"
     return StoreError(f"{where}: {_line(err)}", kind="no-connection", hint=hint)
 
