@@ -323,7 +323,7 @@ def test_a_forked_child_has_connections_of_its_own(store, s3_bucket, s3_proxy):
         try:
             mine = S3Store(s3_bucket.name, PREFIX)
             right = mine._client is not client and mine.get("a") == BODY and mine.requests.gets == 1
-                right &= store._client is mine._client and store.get("a") == BODY
+            right &= store._client is mine._client and store.get("a") == BODY
             os._exit(0 if right else 1)
         finally:
             os._exit(2)
