@@ -97,7 +97,8 @@ def convert(
     try:  # the store is whole: what goes wrong now must not have it made again
         if provenance is not None:  # behind the manifest: a conversion that lost must not leave its own
             store.put(spec.PROVENANCE_KEY, (json.dumps(provenance, indent=1) + "\n").encode())
-        if store.get(spec.MANIFEST_KEY) == sealed:  # else another may need what was there before
+        mine = any(store.get(spec.MANIFEST_KEY) == sealed for _ in range(2))  # once more if bytes are wrong
+        if mine:  # else another may need what was there before
             store.delete(*sorted({*store.list(spec.RESUME_PREFIX)} | (stale - converter.keys)))
     except Bams3Error as err:
         on_warning(f"the store is done, but: {err}; bams3 gc removes what is left over")

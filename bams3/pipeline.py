@@ -78,7 +78,11 @@ def ordered_map(
     try:
         for item in items:
             size_bytes, ready = size_of(item), []
-            while waiting and (len(waiting) >= depth - 1 or under_way + size_bytes > most_bytes):
+            while waiting and (
+                waiting[0][0].done()  # what is done is passed on at once: a kill then costs less
+                or len(waiting) >= depth - 1
+                or under_way + size_bytes > most_bytes
+            ):
                 future, n = waiting.popleft()
                 under_way -= n
                 ready.append(future.result())

@@ -223,7 +223,7 @@ class StoreIndex:
 def _no_store(name: str) -> InputError:
     if "://" in name:
         reason = f"is not a store: it has no {spec.MANIFEST_KEY}"
-        hint = "make one with: bams3 convert IN.bam " + name
+        hint = "check the name; if a conversion was killed, run it again: it goes on"
     elif Path(name).is_file():
         reason, hint = "is a file, not a store", f"make one of it: bams3 convert {name} OUT.bams3"
     elif Path(name).is_dir():

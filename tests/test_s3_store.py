@@ -330,5 +330,5 @@ def test_a_forked_child_has_connections_of_its_own(store, s3_bucket, s3_proxy):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert store.get("a") == BODY
     connections = [row.connection for row in s3_proxy.log()]
-    assert len(connections) == 3
-    assert connections[0] == connections[2] != connections[1]
+    assert len(connections) == 4
+    assert connections[0] == connections[3] != connections[1] == connections[2]
