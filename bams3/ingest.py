@@ -83,26 +83,36 @@ def convert(
         identity = identity_hash(source.identity | options.identity() | {"header": text})
     log = ResumeLog(store, identity)
     converter = Converter(header, source.name, store, options, log, on_progress)
-    last = converter.resume()
-    if last is None:
-        converter.run(batches, skip_bytes)
-    elif source.seekable:
-        source.file.seek(last.offset >> 16)
-        batches = read_batches(source.file, start_offset=last.offset >> 16, source=source.name)
-        first, after = last.first_record, last.first_record + last.records
-        converter.run(_warn_without_eof(batches, source.name, on_warning), last.offset & 0xFFFF, first, after)
-    else:
-        converter.run(batches, skip_bytes, 0, last.first_record + last.records)
+    _run(converter, source, batches, skip_bytes, on_warning)
     sealed = _seal(converter, header, store, options, replaces)
     try:  # the store is whole: what goes wrong now must not have it made again
         if provenance is not None:  # behind the manifest: a conversion that lost must not leave its own
             store.put(spec.PROVENANCE_KEY, (json.dumps(provenance, indent=1) + "\n").encode())
-        mine = any(store.get(spec.MANIFEST_KEY) == sealed for _ in range(2))  # once more if bytes are wrong
-        if mine:  # else another may need what was there before
-            store.delete(*sorted({*store.list(spec.RESUME_PREFIX)} | (stale - converter.keys)))
+        _tidy(store, sealed, stale - converter.keys)
     except Bams3Error as err:
         on_warning(f"the store is done, but: {err}; bams3 gc removes what is left over")
     return converter.report
+
+
+def _run(
+    converter: Converter,
+    source: Source,
+    batches: Iterator[BgzfBatch],
+    skip_bytes: int,
+    on_warning: Callable[[str], None],
+) -> None:
+    """Convert all records, or those behind what an earlier conversion finished."""
+    last = converter.resume()
+    if last is None:
+        converter.run(batches, skip_bytes)
+        return
+    first, after = last.first_record, last.first_record + last.records
+    if source.seekable:
+        source.file.seek(last.offset >> 16)
+        batches = read_batches(source.file, start_offset=last.offset >> 16, source=source.name)
+        converter.run(_warn_without_eof(batches, source.name, on_warning), last.offset & 0xFFFF, first, after)
+    else:
+        converter.run(batches, skip_bytes, 0, after)
 
 
 def _read_header(
@@ -178,6 +188,12 @@ def _seal(
         )
     report.bytes_out += len(data) + len(index_data) + len(header.text)
     return data
+
+
+def _tidy(store: Store, sealed: bytes, stale: set[str]) -> None:
+    """Remove notes and what is stale; unless another conversion's manifest is there, which may need them."""
+    if any(store.get(spec.MANIFEST_KEY) == sealed for _ in range(2)):  # once more if bytes are wrong
+        store.delete(*sorted({*store.list(spec.RESUME_PREFIX)} | stale))
 
 
 def _withdraw(converter: Converter, store: Store) -> None:

@@ -47,7 +47,7 @@ class Objects:
 
     def __init__(self, store: Store, manifest: bytes) -> None:
         self.store, self._manifest = store, manifest
-        self._pools: dict[int, ThreadPoolExecutor | None] = {}
+        self._pools: dict[int, ThreadPoolExecutor] = {}
 
     @property
     def name(self) -> str:
@@ -86,11 +86,10 @@ class Objects:
         """What ``read`` gives of each, several at a time where the store is far away."""
         if self.store.parallel == 1 or len(items) == 1:
             return map(read, items)
-        pool = self._pools.setdefault(os.getpid(), None) or ThreadPoolExecutor(
-            self.store.parallel, thread_name_prefix="bams3-read"
-        )
-        self._pools[os.getpid()] = pool  # threads do not follow into a child
-        return pool.map(read, items)
+        process = os.getpid()  # threads do not follow into a child
+        if process not in self._pools:
+            self._pools[process] = ThreadPoolExecutor(self.store.parallel, thread_name_prefix="bams3-read")
+        return self._pools[process].map(read, items)
 
     def missing(self, key: str) -> CorruptDataError:
         """The error for an object that the manifest names, and that is not there."""

@@ -27,13 +27,13 @@ def environment(url: str) -> dict[str, str]:
 
 def lead_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process and its children find S3 at ``url``, with clients and counters of their own."""
-    from bams3.store import s3
+    from bams3.store import s3_client
 
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     for name, value in environment(url).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(s3, "_CLIENTS", {})  # a client remembers the environment that it was made in
+    monkeypatch.setattr(s3_client, "_CLIENTS", {})  # a client remembers the environment that it was made in
 
 
 @dataclass(frozen=True)

@@ -199,9 +199,9 @@ def test_requests_are_in_the_json_of_convert_and_verify(local, s3_bucket, s3_pro
     assert without_time(asked) == logged(s3_proxy)
     assert asked["bytes_out"] >= sum(len(s3_bucket.get(key)) for key in s3_bucket.listed("new.bams3/"))
     s3_proxy.clear()
-    from bams3.store import s3
+    from bams3.store import s3_client
 
-    s3._CLIENTS.clear()  # as in a process of its own
+    s3_client._CLIENTS.clear()  # as in a process of its own
     asked = json.loads(run("verify", "--quiet", "--json", out).out)["requests"]
     assert without_time(asked) == logged(s3_proxy)
 

@@ -16,7 +16,7 @@ from ..store import is_s3
 from ..store.base import MissingObjectError
 from .options import threads as threads_option
 from .options import write_records
-from .remote import OutputFile, folder, s3_options
+from .remote import OUTPUT_FILE, folder, s3_options
 
 
 @s3_options
@@ -28,7 +28,7 @@ from .remote import OutputFile, folder, s3_options
 @click.option(
     "--output",
     "-o",
-    type=OutputFile(),
+    type=OUTPUT_FILE,
     metavar="FILE",
     help="x.bam, x.sam or x.cram (without a reference), with header.",
 )

@@ -9,13 +9,13 @@ import click
 from ..regions import BedRow, read_bed
 from ..tables import SHEET_COLUMNS, Sample, read_samples
 from . import counted
-from .remote import InputFile, s3_options
+from .remote import INPUT_FILE, s3_options
 
 
 @s3_options
 @click.command(short_help="Check the samples sheet of a cohort.", no_args_is_help=True)
-@click.argument("samples", type=InputFile())
-@click.option("--regions", type=InputFile(), metavar="BED", help="Check this BED file too.")
+@click.argument("samples", type=INPUT_FILE)
+@click.option("--regions", type=INPUT_FILE, metavar="BED", help="Check this BED file too.")
 @click.option("--json", "as_json", is_flag=True, help="Write what was understood as JSON.")
 def command(samples: Path, regions: Path | None, as_json: bool) -> None:
     """Check the samples sheet SAMPLES, and write what it says.

@@ -27,7 +27,7 @@ from ..store.base import MissingObjectError
 from . import warn
 from .options import quiet as quiet_option
 from .options import threads as threads_option
-from .remote import InputFile, folder, requests, s3_options
+from .remote import INPUT_FILE, folder, requests, s3_options
 from .remote import store as store_of
 
 #: How much of an input is looked at to tell what it is.
@@ -40,7 +40,7 @@ _HEAD_BYTES = 1 << 16
 @click.argument("output", metavar="OUT.bams3")
 @click.option(
     "--reference",
-    type=InputFile(),
+    type=INPUT_FILE,
     metavar="FASTA",
     help="Reference of a CRAM; its .fai index is made beside it where there is none.",
 )

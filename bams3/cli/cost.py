@@ -34,7 +34,7 @@ from ..query import StoreReader
 from ..regions import MAX_BP, ContigTable, Region, parse_bp, parse_region
 from ..store import Store
 from .options import bed_rows
-from .remote import InputFile, opened, s3_options
+from .remote import INPUT_FILE, opened, s3_options
 
 #: Chunk sizes of --what-if, bp.
 _SPANS = {"256K": 256_000, "512K": 512_000, "1M": 1_000_000, "2M": 2_000_000, "4M": 4_000_000}
@@ -44,7 +44,7 @@ _DEFAULTS = Path(__file__).parents[1] / "prices.yaml"
 @s3_options
 @click.command(short_help="What a store or a planned cohort costs in S3.", no_args_is_help=True)
 @click.argument("arguments", metavar="[STORE] [REGION...]", nargs=-1)
-@click.option("--regions-file", "-L", type=InputFile(), metavar="BED", help="Regions from a BED file.")
+@click.option("--regions-file", "-L", type=INPUT_FILE, metavar="BED", help="Regions from a BED file.")
 @click.option(
     "--samples",
     default=1,
@@ -69,14 +69,14 @@ _DEFAULTS = Path(__file__).parents[1] / "prices.yaml"
 @click.option("--chunk-size", metavar="256K..8M", help="Of a plan: bases of a contig in one chunk [1M].")
 @click.option(
     "--genome",
-    type=InputFile(),
+    type=INPUT_FILE,
     metavar="FAI",
     help="Of a plan: contigs and lengths, as samtools faidx writes them [GRCh38: chr1-22, X, Y, M].",
 )
 @click.option(
     "--prices",
     "prices_file",
-    type=InputFile(),
+    type=INPUT_FILE,
     default=_DEFAULTS,
     metavar="YAML",
     help="Prices, as in config/prices.yaml, which is the default.",

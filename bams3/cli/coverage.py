@@ -21,7 +21,7 @@ from ..regions import MAX_BP, UNPLACED, BedRow, Region, parse_bp, parse_region
 from . import warn
 from .options import all_bits, bed_rows
 from .options import threads as threads_option
-from .remote import InputFile, OutputFile, opened, s3_options
+from .remote import INPUT_FILE, OUTPUT_FILE, opened, s3_options
 
 
 @s3_options
@@ -32,7 +32,7 @@ from .remote import InputFile, OutputFile, opened, s3_options
 @click.option(
     "--regions-file",
     "-L",
-    type=InputFile(),
+    type=INPUT_FILE,
     metavar="BED",
     help="Mean, breadth (share of bases covered), least and most depth of regions, up to the contig's end.",
 )
@@ -64,13 +64,13 @@ from .remote import InputFile, OutputFile, opened, s3_options
 @click.option(
     "--output",
     "-o",
-    type=OutputFile(),
+    type=OUTPUT_FILE,
     metavar="FILE",
     help="A text file; .gz: BGZF with tabix index; .parquet, .arrow.",
 )
 @click.option(
     "--plot",
-    type=OutputFile(),
+    type=OUTPUT_FILE,
     metavar="PNG",
     help="Draw depth along each REGION, or along the longest contigs with reads; a table only with -o.",
 )

@@ -13,16 +13,16 @@ from ..progress import Progress
 from . import warn
 from .options import quiet as quiet_option
 from .options import threads as threads_option
-from .remote import InputFile, OutputFile, opened, refuse_existing, s3_options
+from .remote import INPUT_FILE, OUTPUT_FILE, opened, refuse_existing, s3_options
 
 
 @s3_options
 @click.command(short_help="A store to BAM, CRAM or SAM.", no_args_is_help=True)
 @click.argument("store", metavar="STORE")
-@click.argument("output", type=OutputFile(), metavar="OUT.bam|cram|sam")
+@click.argument("output", type=OUTPUT_FILE, metavar="OUT.bam|cram|sam")
 @click.option(
     "--reference",
-    type=InputFile(),
+    type=INPUT_FILE,
     metavar="FASTA",
     help="Reference of a CRAM; its .fai index is made beside it where there is none.",
 )

@@ -15,7 +15,7 @@ from ..query import OVERLAP, Intervals, StoreReader
 from ..regions import MAX_BP, UNPLACED, BedRow, Region, merge_intervals, parse_region
 from .options import all_bits, bed_rows, write_records
 from .options import threads as threads_option
-from .remote import InputFile, OutputFile, opened, s3_options
+from .remote import INPUT_FILE, OUTPUT_FILE, opened, s3_options
 
 
 @s3_options
@@ -31,7 +31,7 @@ from .remote import InputFile, OutputFile, opened, s3_options
 @click.option(
     "--regions-file",
     "-L",
-    type=InputFile(),
+    type=INPUT_FILE,
     metavar="BED",
     help="Regions from a BED file. Each record comes, and is counted by -c, once, as in samtools view -M -L.",
 )
@@ -48,7 +48,7 @@ from .remote import InputFile, OutputFile, opened, s3_options
 @click.option(
     "--output",
     "-o",
-    type=OutputFile(),
+    type=OUTPUT_FILE,
     metavar="FILE",
     help="x.bam, x.sam or x.cram (without a reference), with header; --columns: x.parquet, x.arrow, text.",
 )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -103,32 +103,6 @@ def requests() -> dict[str, Any]:
 # ---- files of options ----
 
 
-class InputFile(click.ParamType[Path]):
-    """A file that a command reads; from S3 it is fetched first."""
-
-    name = "file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if isinstance(value, Path) or not is_s3(value):
-            return Path(value)
-        assert ctx is not None
-        with ctx.scope(cleanup=False):
-            return ctx.with_resource(_fetched(value))
-
-
-class OutputFile(click.ParamType[Path]):
-    """A file that a command writes; to S3 it goes at the end, with what lies beside it, if all went well."""
-
-    name = "file"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        if isinstance(value, Path) or not is_s3(value):
-            return Path(value)
-        assert ctx is not None
-        with ctx.scope(cleanup=False):
-            return ctx.with_resource(_sent(value))
-
-
 def address_of(path: Path) -> str:
     """What the user calls a file."""
     return str(click.get_current_context().meta.get("bams3.staged", {}).get(path, path))
@@ -190,3 +164,25 @@ def _staged(address: str, name: str) -> Iterator[Path]:
         except Bams3Error as err:
             err.args = (str(err).replace(str(local), address),)
             raise
+
+
+class _StagedFile(click.ParamType[Path]):
+    """A file that may lie in S3: the command is given one of the same name on disk."""
+
+    name = "file"
+
+    def __init__(self, stage: Callable[[str], AbstractContextManager[Path]]) -> None:
+        self._stage = stage
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        if isinstance(value, Path) or not is_s3(value):
+            return Path(value)
+        assert ctx is not None
+        with ctx.scope(cleanup=False):
+            return ctx.with_resource(self._stage(value))
+
+
+#: A file that a command reads; from S3 it is fetched first.
+INPUT_FILE = _StagedFile(_fetched)
+#: A file that a command writes; to S3 it goes at the end, with what lies beside it, if all went well.
+OUTPUT_FILE = _StagedFile(_sent)

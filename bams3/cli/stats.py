@@ -22,7 +22,7 @@ from ..stats import (
     multiqc_graph,
 )
 from .options import sample_name
-from .remote import OutputFile, opened, s3_options
+from .remote import OUTPUT_FILE, opened, s3_options
 
 _MULTIQC_END = "_mqc.json"
 
@@ -36,13 +36,13 @@ _MULTIQC_END = "_mqc.json"
 )
 @click.option(
     "--multiqc",
-    type=OutputFile(),
+    type=OUTPUT_FILE,
     metavar="NAME_mqc.json",
     help="Write general statistics for MultiQC here, and a bar graph to NAME_reads_mqc.json beside it.",
 )
 @click.option(
     "--plot",
-    type=OutputFile(),
+    type=OUTPUT_FILE,
     metavar="PNG",
     help="Draw records per category of flags and per contig here.",
 )

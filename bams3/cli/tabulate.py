@@ -6,15 +6,15 @@ from pathlib import Path
 import click
 
 from ..tables import join_counts, write_counts
-from .remote import InputFile, OutputFile, s3_options
+from .remote import INPUT_FILE, OUTPUT_FILE, s3_options
 
 
 @s3_options
 @click.command(short_help="Region tables of samples to one table and a heat map.", no_args_is_help=True)
-@click.argument("tables", nargs=-1, required=True, type=InputFile(), metavar="TABLES...")
+@click.argument("tables", nargs=-1, required=True, type=INPUT_FILE, metavar="TABLES...")
 @click.option("--column", metavar="NAME", help="The column to join, such as mean or breadth [count].")
-@click.option("--table", type=OutputFile(), metavar="TSV", help="Write the joined table here.")
-@click.option("--plot", type=OutputFile(), metavar="PNG", help="Write a heat map of it here.")
+@click.option("--table", type=OUTPUT_FILE, metavar="TSV", help="Write the joined table here.")
+@click.option("--plot", type=OUTPUT_FILE, metavar="PNG", help="Write a heat map of it here.")
 def command(tables: Sequence[Path], column: str | None, table: Path | None, plot: Path | None) -> None:
     """Join one column of TABLES into a table of samples x regions, and draw it.
 

@@ -12,36 +12,26 @@ import functools
 import hashlib
 import io
 import math
-import os
 import random
-import threading
 import time
-import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO, cast
 
-import boto3
-import botocore.session
 import urllib3
 from boto3.s3.transfer import TransferConfig
-from botocore import UNSIGNED
 from botocore import exceptions as boto
-from botocore.client import Config
 from botocore.parsers import ResponseParserError
 
-from .. import __version__
 from ..errors import Bams3Error, InputError, StoreError
-from .base import AS_CONFIGURED, Entry, MissingObjectError, Requests, S3Options, split_address
+from .base import AS_CONFIGURED, Entry, MissingObjectError, S3Options, split_address
+from .s3_client import PARALLEL, SENDS, connect
 from .s3_errors import code_of, error_of, not_s3
 
-#: Requests under way at once; more do not help a client in Python.
-PARALLEL = 16
 #: Above this an object is uploaded in parts.
 _MULTIPART_BYTES, _PART_BYTES, _PART_THREADS = 64 << 20, 16 << 20, 4
-#: How often botocore sends a request in all, and how often an answer is read that breaks off.
-_SENDS, _READS = 10, 6
-_CONNECT_S, _READ_S = 10, 30
+#: How often an answer is asked for that breaks off.
+_READS = 6
 #: Bodies from this size on are read into their place, in pieces of it.
 _PIECE_BYTES = 1 << 20
 #: S3 has no larger objects.
@@ -92,12 +82,12 @@ class S3Store:
     def __init__(self, bucket: str, prefix: str, options: S3Options = AS_CONFIGURED) -> None:
         self.bucket, self.prefix = bucket, prefix
         with self._errors(""):
-            _, self.requests = _connect(options)
+            _, self.requests = connect(options)
         self._options = options
 
     @property
     def _client(self) -> Any:
-        return _connect(self._options)[0]
+        return connect(self._options)[0]
 
     @property
     def name(self) -> str:
@@ -251,7 +241,7 @@ class S3Store:
     def _put_if(self, key: str, data: bytes, **condition: str) -> bool:
         """Write under a condition; true also where the answer to a put that succeeded was lost."""
         write_id = uuid.uuid4().hex
-        for tries_left in range(_SENDS - 1, -1, -1):
+        for tries_left in range(SENDS - 1, -1, -1):
             try:
                 with self._errors(key):
                     self._put(key, data, Metadata={_WRITE_ID: write_id}, **condition)
@@ -263,7 +253,7 @@ class S3Store:
                     return False
                 if code != "ConditionalRequestConflict" or not tries_left:  # S3 asks to try those again
                     raise
-                _pause(_SENDS - tries_left)
+                _pause(SENDS - tries_left)
             else:
                 return True
         raise AssertionError
@@ -350,78 +340,6 @@ def _filled(body: Any, size_bytes: int) -> bytes:
     while at < size_bytes:
         at += body.readinto(view[at : at + _PIECE_BYTES])  # raises where the body ends before
     return cast(bytes, data)
-
-
-_CLIENTS: dict[tuple[S3Options, int], tuple[Any, Requests]] = {}
-_CONNECTING = threading.Lock()
-
-
-def _connect(options: S3Options) -> tuple[Any, Requests]:
-    """The client of this process for these options, and what is counted of it."""
-    mine = options, os.getpid()  # a child must not write into its parent's connections
-    with _CONNECTING:
-        if mine not in _CLIENTS:
-            client, requests = _new_client(options), Requests()
-            _count(client, requests)
-            _CLIENTS[mine] = client, requests
-        return _CLIENTS[mine]
-
-
-def _new_client(options: S3Options) -> Any:
-    place = urllib.parse.urlsplit(options.endpoint_url or "https://aws")
-    if place.scheme not in ("http", "https") or not place.netloc:
-        hint = "write http://HOST:PORT or https://HOST"
-        raise InputError(f"{options.endpoint_url}: no address of a server", kind="bad-endpoint", hint=hint)
-    session = botocore.session.Session(profile=options.profile)
-    own = session.get_config_variable
-    retries = {} if own("max_attempts") else {"total_max_attempts": _SENDS}
-    own_s3 = session.get_scoped_config().get("s3")
-    style = own_s3.get("addressing_style") if isinstance(own_s3, dict) else None
-    config = Config(
-        retries={"mode": "standard", **retries},  # adaptive: 13 times slower after a few 503
-        connect_timeout=_CONNECT_S,
-        read_timeout=_READ_S,
-        max_pool_connections=4 * PARALLEL,
-        request_checksum_calculation="when_required",
-        response_checksum_validation="when_required",
-        s3={"addressing_style": style or ("path" if options.endpoint_url else "auto")},
-        signature_version=UNSIGNED if options.anonymous else None,
-        user_agent_extra=f"bams3/{__version__}",
-    )
-    return boto3.Session(botocore_session=session, region_name=options.region).client(
-        "s3", endpoint_url=options.endpoint_url, config=config
-    )
-
-
-def _count(client: Any, requests: Requests) -> None:
-    """Count what is sent, each time that it is."""
-
-    def sending(request: Any, **_: Any) -> None:
-        kind = _kind(request)
-        more = {"bytes_out": int(request.headers.get("Content-Length", 0))} if kind == "puts" else {}
-        retry = getattr(_SENDING, "sent", False)
-        _SENDING.sent = True
-        requests.add(**{kind: 1}, **more, retries=int(retry))
-
-    def calling(**_: Any) -> None:
-        _SENDING.sent = False
-
-    client.meta.events.register("before-call.s3", calling)
-    client.meta.events.register("before-send.s3", sending)
-
-
-_SENDING = threading.local()
-_COUNTED = {"GET": "gets", "PUT": "puts", "POST": "puts", "HEAD": "heads", "DELETE": "deletes"}
-
-
-def _kind(request: Any) -> str:
-    """What a request counts as."""
-    query = urllib.parse.urlsplit(request.url).query
-    if request.method == "GET" and ("list-type=" in query or "uploads" in query):
-        return "lists"
-    if request.method == "POST" and query.startswith("delete"):
-        return "deletes"
-    return _COUNTED.get(request.method, "puts")
 
 
 def _pause(attempt: int) -> None:
