@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +13,9 @@ from ..errors import InputError
 from ..filters import Filters
 from ..regions import read_bed
 from ..store import is_s3
-from ..tables import CountedRegion, read_samples
+from ..tables import CountedRegion
 from . import counted, warn
-from .options import all_bits, sample_name
+from .options import all_bits, cohort
 from .remote import INPUT_FILE, OUTPUT_FILE, address_of, s3_options, store
 
 if TYPE_CHECKING:
@@ -149,37 +148,16 @@ def _regions(path: Path | None) -> list[CountedRegion]:
 
 
 def _samples(given: tuple[str, ...], stores: str | None) -> list[tuple[str, str]]:
-    """Name and store of each sample: rows of a sheet, or stores, which may be patterns."""
-    if len(given) == 1 and not is_s3(given[0]) and Path(given[0]).is_file():
-        return [
-            (row.name, row.store or _made(row.name, stores, given[0])) for row in read_samples(Path(given[0]))
-        ]
-    addresses = [address for text in given for address in _matches(text)]
-    found: dict[str, str] = {}
-    for address in addresses:
-        name = sample_name(address)
-        if name in found:
-            hint = "give them names of their own in a samples sheet"
-            raise InputError(f"{found[name]} and {address} are both {name}", kind="doubled-sample", hint=hint)
-        found[name] = address
-    return list(found.items())
+    """Name and store of each sample."""
+    return [(row.name, row.store or _made(row.name, stores)) for row in cohort(given)]
 
 
-def _made(name: str, stores: str | None, sheet: str) -> str:
+def _made(name: str, stores: str | None) -> str:
     """Where the store of a sample lies that the sheet gives an alignment."""
     if stores is None:
         hint = "convert it, and give --stores DIR (DIR/SAMPLE.bams3), or put its store into the sheet"
-        raise InputError(f"{sheet}: sample {name} has an alignment, not a store", kind="bad-sheet", hint=hint)
+        raise InputError(f"sample {name} has an alignment, not a store", kind="bad-sheet", hint=hint)
     return f"{stores.rstrip('/')}/{name}.bams3"
-
-
-def _matches(text: str) -> list[str]:
-    if is_s3(text) or not glob.has_magic(text) or Path(text).exists():
-        return [text]
-    found = sorted(glob.glob(text))
-    if not found:
-        raise InputError(f"{text}: nothing has such a name", kind="no-such-file")
-    return found
 
 
 def _tell(plan: Plan, as_json: bool) -> None:
