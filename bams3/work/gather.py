@@ -13,7 +13,7 @@ import numpy as np
 from .. import coverage
 from ..errors import PartialError
 from ..store import Store
-from ..tables import REGION_COLUMNS, CountTable
+from ..tables import REGION_COLUMNS, CountedRegion, CountTable
 from .journal import LOGS, Attempt, Receipt, State, read_attempts, receipts
 from .plan import Plan
 
@@ -178,12 +178,14 @@ def gather(plan: Plan, work: Store) -> Gathered:
 
 
 def _results(plan: Plan, found: Mapping[str, Receipt], kind: int) -> list[list[Any]]:
-    """Results of a kind: a list a region, in it one a sample."""
+    """Results of a kind: a list a row of the BED file, in it one a sample."""
     samples = range(len(plan.samples))
-    return [
-        [found[plan.key(plan.number_of(i, kind, j))].result for i in samples]
-        for j in range(len(plan.regions))
-    ]
+    return [[found[plan.key(plan.number_of(i, kind, j))].result for i in samples] for j in plan.rows]
+
+
+def _rows(plan: Plan) -> tuple[CountedRegion, ...]:
+    """Regions in the order of the BED file."""
+    return tuple(plan.regions[j] for j in plan.rows)
 
 
 def _multiqc(plan: Plan, found: Mapping[str, Receipt], kind: int) -> Iterator[tuple[str, bytes]]:
@@ -203,14 +205,14 @@ def _coverage_tables(plan: Plan, sums: Any) -> Iterator[tuple[str, CountTable]]:
 
 def _table(plan: Plan, counts: Any, column: str) -> CountTable:
     """Numbers (regions, samples) as a region table."""
-    return CountTable(plan.regions, tuple(sample.name for sample in plan.samples), counts, column)
+    return CountTable(_rows(plan), tuple(sample.name for sample in plan.samples), counts, column)
 
 
 def _list_of_files(plan: Plan, results: list[list[Any]]) -> bytes:
     """A row a file: sample, region, where it lies, bytes."""
     lines = ["\t".join(["sample", *REGION_COLUMNS, "file", "bytes"])]
     for i, sample in enumerate(plan.samples):
-        for region, row in zip(plan.regions, results, strict=True):
+        for region, row in zip(_rows(plan), results, strict=True):
             place = f"{plan.work.rstrip('/')}/{row[i]['file']}"
             lines.append("\t".join(map(str, (sample.name, *region, place, row[i]["bytes"]))))
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")

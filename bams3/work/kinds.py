@@ -47,9 +47,10 @@ EXEC_FIELDS = {
 _FIELD = re.compile(r"\{([A-Za-z_]+)\}")
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
-#: Seconds of one core, by tests/bench/work.py: a unit's own, and a byte's of what it reads.
-_UNIT_S = {"count": 3e-4, "coverage": 5e-4, "records": 5e-3, "exec": 2e-2, "stats": 2e-3}
-_LOCATE_BYTE_S, _RECORD_BYTE_S = 8e-8, 1.2e-7
+#: Seconds of one core (tests/bench/work.py): a unit's own; a stored byte that is decoded, of the columns that
+#: locate or of all; and a stored byte whose records are written as BAM, or given to a tool.
+_UNIT_S = {"count": 2e-4, "coverage": 4e-4, "records": 4e-3, "exec": 4e-3, "stats": 2e-3}
+_LOCATE_S, _DECODE_S, _WRITE_S, _GIVE_S = 4e-8, 3e-8, 3e-8, 5e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ class Count:
 
     def seconds(self, load: Load) -> Array:
         read = load.locate_bytes if self.filters.needs() else load.bound_bytes
-        return _UNIT_S[self.name] + read * _LOCATE_BYTE_S
+        return _UNIT_S[self.name] + read * _LOCATE_S
 
     def question(self, sample: str, region: CountedRegion | None) -> str:
         del sample, region
@@ -132,7 +133,7 @@ class Coverage:
     filters: Filters = field(default_factory=lambda: Rules().filters)
 
     def seconds(self, load: Load) -> Array:
-        return _UNIT_S[self.name] + load.locate_bytes * _LOCATE_BYTE_S
+        return _UNIT_S[self.name] + load.locate_bytes * _LOCATE_S
 
     def question(self, sample: str, region: CountedRegion | None) -> str:
         del sample, region
@@ -154,7 +155,7 @@ class Records:
     filters: Filters = NO_FILTERS
 
     def seconds(self, load: Load) -> Array:
-        return _UNIT_S[self.name] + load.size_bytes * _RECORD_BYTE_S
+        return _UNIT_S[self.name] + load.read_bytes * _DECODE_S + load.inside_bytes * _WRITE_S
 
     def question(self, sample: str, region: CountedRegion | None) -> str:
         del sample, region
@@ -196,7 +197,7 @@ class Exec:
                 raise InputError(f"--exec: {{{word}}} stands for nothing", kind="usage", hint=hint)
 
     def seconds(self, load: Load) -> Array:
-        return _UNIT_S[self.name] + load.size_bytes * _RECORD_BYTE_S
+        return _UNIT_S[self.name] + load.read_bytes * _DECODE_S + load.inside_bytes * _GIVE_S
 
     def question(self, sample: str, region: CountedRegion | None) -> str:
         assert region is not None

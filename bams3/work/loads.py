@@ -18,25 +18,29 @@ class Load(NamedTuple):
 
     Attributes
     ----------
-    size_bytes, locate_bytes
-        Of the row groups that a region meets: those inside it, and one at each of its bounds; all columns,
-        and those that locate.
+    inside_bytes
+        Of the records in a region, all columns.
+    read_bytes, locate_bytes
+        Of the row groups that a region meets, but for those that the one before it met too: all columns, and
+        those that locate.
     bound_bytes
         Locate columns of the row groups at its bounds alone, which is what a count reads.
     """
 
-    size_bytes: Array
+    inside_bytes: Array
+    read_bytes: Array
     locate_bytes: Array
     bound_bytes: Array
 
 
 def loads(reader: StoreIndex, regions: Sequence[Region]) -> Load:
-    """Loads of regions, whose contigs the store has; reads one small range of the index.
+    """Loads of regions, whose contigs the store has, sorted on each; reads one small range of the index.
 
     Notes
     -----
     Records of a span are taken to lie evenly in it, so that the amount up to a position is a line between
-    known points. Small contigs that share chunks are one span.
+    known points. A region's bound lies in the middle of a row group, on average, which is read whole. Small
+    contigs that share chunks are one span.
     """
     costs = reader.costs
     if not costs.size or not regions:
@@ -44,22 +48,33 @@ def loads(reader: StoreIndex, regions: Sequence[Region]) -> Load:
     base, width = _axis(reader)
     start, first = np.unique(base[costs["contig"]] + costs["start"], return_index=True)
     stop = start + width[costs["contig"][first]]
+    group_bp = (stop - start) / np.maximum(np.add.reduceat(costs["groups"], first), 1)
     low, high = _on_axis(reader, regions, base)
-    at = [np.maximum(np.searchsorted(start, position, "right") - 1, 0) for position in (low, high - 1)]
-    groups = np.maximum(np.add.reduceat(costs["groups"], first), 1)
+    half_bp = [group_bp[np.maximum(np.searchsorted(start, at, "right") - 1, 0)] / 2 for at in (low, high - 1)]
+    begin, end = low - half_bp[0], high + half_bp[1]
+    begin = np.minimum(np.maximum(begin, _behind(reader, regions, end, base[-1])), end)
 
-    def amounts(name: str) -> tuple[Array, Array]:
-        """What lies inside the regions, and in a row group at each of their bounds."""
+    def between(name: str, begin: Array, end: Array) -> Array:
+        """How much of a column lies between positions."""
         of_span = np.add.reduceat(costs[name], first).astype(np.float64)
         total = np.cumsum(of_span)
         edges = np.stack([start, stop], axis=1).reshape(-1)
         rising = np.stack([total - of_span, total], axis=1).reshape(-1)
-        bounds: Array = sum((of_span[span] / groups[span] for span in at), np.zeros(len(regions)))
-        return np.interp(high, edges, rising) - np.interp(low, edges, rising), bounds
+        return np.interp(end, edges, rising) - np.interp(begin, edges, rising)
 
-    all_inside, all_bounds = amounts("bytes")
-    inside, bounds = amounts("locate_bytes")
-    return Load(all_inside + all_bounds, inside + bounds, bounds)
+    locate = between("locate_bytes", begin, end)
+    at_low, at_high = (
+        between("locate_bytes", at - half, at + half) for at, half in zip((low, high), half_bp, strict=True)
+    )
+    read = between("bytes", begin, end)
+    return Load(between("bytes", low, high), read, locate, np.minimum(locate, at_low + at_high))
+
+
+def _behind(reader: StoreIndex, regions: Sequence[Region], end: Array, size_bp: float) -> Array:
+    """How far the regions before each one on its contig have read."""
+    contigs = np.array([reader.contigs.id_of(region.contig) for region in regions], np.int64)
+    run = np.cumsum(np.append(0, contigs[1:] != contigs[:-1])) * (2.0 * size_bp)
+    return np.append(-np.inf, np.maximum.accumulate(end + run)[:-1]) - run
 
 
 def _axis(reader: StoreIndex) -> tuple[Array, Array]:

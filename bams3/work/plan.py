@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import Any, NamedTuple
@@ -64,6 +64,8 @@ class Plan:
         A hash of all that follows.
     work
         Address of the work folder, where logs and results lie.
+    regions, rows
+        Regions, neighbours side by side; and which of them each row of the user's BED file is.
     cost_us, done
         (U,) Predicted microseconds of one core of each unit, and whether it was done when this was planned.
     bounds
@@ -75,6 +77,7 @@ class Plan:
     kinds: tuple[Kind, ...]
     samples: tuple[PlanSample, ...]
     regions: tuple[CountedRegion, ...]
+    rows: tuple[int, ...]
     cost_us: Array
     done: Array
     bounds: tuple[int, ...]
@@ -183,17 +186,27 @@ def make_plan(
     by_region = [kind for kind in wanted if kind.by_region]
     if by_region and not regions:
         raise InputError(f"{by_region[0].name}: no regions", kind="usage", hint="give a BED file of them")
+    order = _side_by_side(regions)
+    regions, rows = [regions[i] for i in order], tuple(np.argsort(order).tolist())
     priced = list(_each(samples, lambda one: _price(one, regions, wanted, open_store)))
     cost_us = np.concatenate([cost for _, cost in priced] or [np.zeros(0, np.int64)])
     mine = tuple(sample for sample, _ in priced)
-    draft = Plan("", work, tuple(wanted), mine, tuple(regions), cost_us, np.zeros(cost_us.size, bool), (0,))
+    done = np.zeros(cost_us.size, bool)
+    draft = Plan("", work, tuple(wanted), mine, tuple(regions), rows, cost_us, done, (0,))
     if done_keys:
-        draft.done[:] = [draft.key(number) in done_keys for number in range(draft.n_units)]
-    left_us = np.where(draft.done, 0, cost_us)
+        done[:] = [draft.key(number) in done_keys for number in range(draft.n_units)]
+    left_us = np.where(done, 0, cost_us)
     if n_slices is None:
         n_slices = max(1, math.ceil(left_us.sum() / 1e6 / target_s))
     bounds = tuple(cut(left_us, n_slices))
-    return parse(render(Plan("", work, draft.kinds, mine, draft.regions, cost_us, draft.done, bounds)))
+    return parse(render(replace(draft, bounds=bounds)))
+
+
+def _side_by_side(regions: Sequence[CountedRegion]) -> list[int]:
+    """The order in which neighbours follow each other: contigs as they come first, then positions."""
+    contigs = {name: i for i, name in enumerate(dict.fromkeys(region.contig for region in regions))}
+    keys = [(contigs[region.contig], region.start_bp, region.end_bp) for region in regions]
+    return sorted(range(len(regions)), key=keys.__getitem__)
 
 
 def _each(samples: Sequence[tuple[str, str]], work: Callable[[tuple[str, str]], Any]) -> Iterator[Any]:
@@ -259,6 +272,7 @@ def render(plan: Plan) -> bytes:
         "kinds": [kinds.to_json(kind) for kind in plan.kinds],
         "samples": plan.samples,
         "regions": plan.regions,
+        "rows": plan.rows,
         "cost_us": plan.cost_us.tolist(),
         "done": _runs(plan.done),
         "bounds": plan.bounds,
@@ -295,11 +309,13 @@ def parse(data: bytes, name: str = "the plan") -> Plan:
             tuple(map(kinds.from_json, value["kinds"])),
             tuple(PlanSample(*row) for row in value["samples"]),
             tuple(CountedRegion(*row) for row in value["regions"]),
+            tuple(value["rows"]),
             cost_us,
             done,
             tuple(value["bounds"]),
         )
-        if plan.n_units != len(plan.samples) * plan.number_of(1, 0) or plan.bounds[-1] != plan.n_units:
+        fits = plan.n_units == len(plan.samples) * plan.number_of(1, 0) and plan.bounds[-1] == plan.n_units
+        if not fits or sorted(plan.rows) != list(range(len(plan.regions))):
             raise ValueError("its numbers do not fit together")
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as err:
         hint = "make one with: bams3 plan SAMPLES -L REGIONS -o PLAN --slices N"

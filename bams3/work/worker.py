@@ -161,6 +161,7 @@ class _Runner:
                 hint = "make the plan anew: what is done of other stores stays done"
                 message = f"{sample.store} is not what it was when this was planned"
                 raise InputError(message, kind="input-changed", hint=hint)
+            reader.keeps_chunk = True
             self._sample, self._reader = number, reader
         return self._reader
 
