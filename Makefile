@@ -37,14 +37,15 @@ $(STAMP): pyproject.toml setup.py $(NATIVE)
 	{ echo "bams3 needs a C compiler, and there is no $(firstword $(CC)): apt-get install gcc, or name another with 'make setup CC=clang'" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing bams3 and its tools into .venv (a minute or two the first time)"
-	@CC="$(CC)" $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[plots,arrow,workflow,test]'
+	@CC="$(CC)" $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[plots,arrow,workflow,slurm,test]'
 	@touch $@
 
 demo: setup
 	@workflow/demo.sh
 
+# Tests of one xdist_group run on one worker: a machine has room for one SLURM.
 test: setup
-	$(PYTEST) -n auto $(ARGS)
+	$(PYTEST) -n auto --dist loadgroup $(ARGS)
 
 # Every checker runs, so that one complaint does not hide the next.
 check: setup

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from real_data import data_folder, is_there
 from s3_places import Bucket, environment, lead_to
 from s3_servers import FaultProxy, MotoServer, moto_server
+from slurm_cluster import SlurmCluster, why_not
 
 # Tests run beside each other on shared machines: an example's wall time says nothing there. Lists of
 # records are large inputs, and are meant to be.
@@ -87,6 +88,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_unconfigure() -> None:
     _AT_END.close()
+
+
+# ---- SLURM ----
+
+
+@pytest.fixture(scope="session")
+def slurm() -> Iterator[SlurmCluster]:
+    """A SLURM of two nodes. A machine has one at a time: mark its tests ``xdist_group("slurm")``."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with SlurmCluster() as cluster:
+        yield cluster
 
 
 # ---- options ----

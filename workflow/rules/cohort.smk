@@ -101,10 +101,14 @@ def plan_options(wildcards):
     ]
 
 
-def slice_mem_mb(wildcards, attempt):
-    """Memory of a slice, MB: more with each try, for what killed the last may have been too little."""
-    del wildcards
-    return 1000 * attempt
+def growing(mem_mb):
+    """Memory of a rule: twice as much with each try, for what killed the last may have been too little."""
+
+    def memory(wildcards, attempt):
+        del wildcards
+        return mem_mb * 2 ** (attempt - 1)
+
+    return memory
 
 
 def stop_after(wildcards, resources):

@@ -16,7 +16,7 @@ rule plan:
         "../../envs/bams3.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
         runtime=30,
     params:
         options=plan_options,
@@ -38,7 +38,7 @@ rule run_slice:
         "../../envs/bams3.yaml"
     threads: 1
     resources:
-        mem_mb=slice_mem_mb,
+        mem_mb=growing(1000),
         runtime=60,
     params:
         stop_after=stop_after,
@@ -63,7 +63,7 @@ rule gather:
         "../../envs/bams3.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=30,
     shell:
         "bams3 gather {input.plan:q} --output results --plots 2> {log:q}"
