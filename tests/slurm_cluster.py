@@ -1,4 +1,4 @@
-"""A real SLURM on this machine, for tests: a controller and two nodes of four CPUs, all of them processes of root.
+"""A real SLURM on this machine, for tests: a controller and two nodes of four CPUs, all processes of root.
 
     with SlurmCluster() as slurm:                               # in about 1 s: one for a session
         job_id = slurm.sbatch("--array=0-7", "--wrap", "hostname")
@@ -6,12 +6,12 @@
         slurm.kill_node("n2")                                   # as a power cut does
         slurm.revive_node("n2")
 
-One at a time: SLURM's commands look for /etc/slurm/slurm.conf, whatever the environment says (a Snakemake job strips
-SLURM_CONF of its own), so a link there leads to this cluster while it runs, and a lock makes others wait. A
+One at a time: SLURM's commands look for /etc/slurm/slurm.conf, whatever the environment says (Snakemake's
+jobs lose SLURM_CONF), so a link there leads to this cluster while it runs, and a lock makes others wait. A
 configuration that is not a test's is never touched. There is no accounting: sacct knows nothing.
 
-Every daemon has a keeper, a process that is the parent of all that the daemon leaves behind, and that kills all of
-it when its standard input ends: at the end, or when the tests' process dies, however it dies.
+Every daemon has a keeper, a process that is the parent of all that the daemon leaves behind, and that kills
+all of it when its standard input ends: at the end, or when the tests' process dies, however it dies.
 """
 
 import contextlib
@@ -39,9 +39,7 @@ LOCK = Path(tempfile.gettempdir(), "bams3-slurm.lock")
 PREFIX = "bams3-slurm-"  # of a cluster's folder
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol", "scancel")
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"])
-FINAL = {
-    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT",
-}  # fmt: skip
+FINAL = set("BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED TIMEOUT".split())
 
 _CONFIG = """
 ClusterName=bams3test
@@ -208,20 +206,22 @@ class SlurmCluster:
         (self.folder / "slurm.conf").write_text(_CONFIG.format(**names))
 
     def _start(self) -> None:
-        run, munge = self.folder / "run", self.folder / "run/munge.socket"
-        files = [
-            f"--pid-file={run}/munged.pid",
-            f"--log-file={self.folder}/log/munged.log",
-            f"--seed-file={run}/seed",
+        run, log, config = self.folder / "run", self.folder / "log", f"{self.folder}/slurm.conf"
+        munge = ["--socket", run / "munge.socket", "--key-file", self.folder / "munge.key"]
+        munge += [
+            "--pid-file",
+            run / "munged.pid",
+            "--seed-file",
+            run / "seed",
+            "--log-file",
+            log / "munged.log",
         ]
-        self._keep(
-            "munged", "munged", "-F", f"--key-file={self.folder}/munge.key", f"--socket={munge}", *files
-        )
-        self.until(munge.is_socket, START_S, "munged did not start")
-        self._keep("slurmctld", "slurmctld", "-D", "-f", f"{self.folder}/slurm.conf")
+        self._keep("munged", "munged", "--foreground", *map(str, munge))
+        self.until((run / "munge.socket").is_socket, START_S, "munged did not start")
+        self._keep("slurmctld", "slurmctld", "-D", "-f", config)
         self.until(self._answers, START_S, "slurmctld did not start")
         for name in NODES:
-            self._keep(name, "slurmd", "-D", "-f", f"{self.folder}/slurm.conf", "-N", name)
+            self._keep(name, "slurmd", "-D", "-f", config, "-N", name)
         for name in NODES:
             self.revive_node(name)
 

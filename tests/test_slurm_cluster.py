@@ -1,4 +1,4 @@
-"""The SLURM of the tests: it spreads jobs, tells how they ended, survives a node's death, and leaves nothing behind."""
+"""The SLURM of the tests: it spreads jobs, tells how they ended, outlives a node, leaves nothing behind."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The workflow on SLURM with the profile that is shipped: the same tables, and what is done about jobs that fail."""
+"""The workflow on SLURM with its own profile: the same tables, and what is done about failures."""
 
 import os
 import re
@@ -17,14 +17,21 @@ from test_workflow import run as run_here
 pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("slurm")]
 
 PROFILES = SNAKEFILE.parent / "profiles"
-#: Options that make small runs quick: SLURM is looked at each second at first, and one machine has one file system.
-QUICK = ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "5"]
+#: Snakemake as it is, but for its pauses between looks at the queue: 20 s and more in the profile.
+IMPATIENT = """
+from snakemake.cli import main
+from snakemake_executor_plugin_slurm import Executor
+Executor.next_seconds_between_status_checks = property(lambda self: 0.5, lambda self, seconds: None)
+main()
+"""
+#: The run as config/README.md has it, of a cohort in the working directory.
+WORKFLOW = ["--snakefile", str(SNAKEFILE), "--configfile", "config.yaml", "--workflow-profile", "slurm"]
 
 
 def snakemake(folder, *options):
     """Command and environment of a Snakemake with the shipped profile, started in a folder."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [sys.executable, "-m", "snakemake", *options]
+    command = [sys.executable, "-c", IMPATIENT, *options]
     return {"args": command, "cwd": folder, "text": True, "env": {**os.environ, "PATH": path}}
 
 
@@ -38,13 +45,18 @@ def jobs_of(slurm, done):
     return [job for job in slurm.jobs() if job.name == run_id]
 
 
-def test_the_cohort_run_on_slurm_gives_the_tables_of_a_run_here(slurm, tmp_path):
-    here, there = tmp_path / "here", tmp_path / "there"
-    simulate([str(here), "--size-kb", "40", "--depth", "6"])
-    shutil.copytree(here, there)
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    """A cohort before its first run."""
+    folder = tmp_path_factory.mktemp("cohort")
+    simulate([str(folder), "--size-kb", "40", "--depth", "6", "--samples", "2"])
+    return folder
+
+
+def test_the_cohort_run_on_slurm_gives_the_tables_of_a_run_here(slurm, cohort, tmp_path):
+    here, there = (Path(shutil.copytree(cohort, tmp_path / name)) for name in ("here", "there"))
     run_here(here)
-    options = ["--snakefile", str(SNAKEFILE), "--configfile", "config.yaml", "--workflow-profile", "slurm"]
-    done = run(there, *options, *QUICK)
+    done = run(there, *WORKFLOW)
     assert done.returncode == 0, done.stdout + done.stderr
     tables = [table.relative_to(here) for table in (here / "results").glob("*.tsv")]
     assert len(tables) >= 3
@@ -59,16 +71,16 @@ def test_the_cohort_run_on_slurm_gives_the_tables_of_a_run_here(slurm, tmp_path)
 
 HUNGRY = """
 rule all:
-    input: "from_rule", "from_profile", "from_option"
+    input: "from_rule", "from_default", "from_option"
 
 rule from_rule:
     output: touch("from_rule")
     resources: mem_mb=lambda wildcards, attempt: 150 * 2 ** (attempt - 1)
     shell: "echo {resources.mem_mb} >> {rule}.tries; [ {resources.mem_mb} -ge 300 ]"
 
-rule from_profile:
-    output: touch("from_profile")
-    shell: "echo {resources.mem_mb} >> {rule}.tries; [ {resources.mem_mb} -ge 2000 ]"
+rule from_default:
+    output: touch("from_default")
+    shell: "echo {resources.mem_mb} >> {rule}.tries; [ {resources.mem_mb} -ge 400 ]"
 
 rule from_option:
     output: touch("from_option")
@@ -79,14 +91,15 @@ rule from_option:
 
 def test_a_job_that_fails_is_tried_again_with_twice_the_memory(slurm, tmp_path):
     (tmp_path / "Snakefile").write_text(HUNGRY)
-    option = ["--set-resources", "from_option:mem_mb=100 * 2 ** (attempt - 1)"]
-    done = run(tmp_path, "--workflow-profile", str(PROFILES / "slurm"), *option, *QUICK)
+    options = ["--set-resources", "from_option:mem_mb=100 * 2 ** (attempt - 1)"]
+    options += ["--default-resources", "mem_mb=200 * 2 ** (attempt - 1)"]
+    done = run(tmp_path, "--workflow-profile", str(PROFILES / "slurm"), *options)
     assert done.returncode == 0, done.stdout + done.stderr
     jobs = jobs_of(slurm, done)
-    for rule, first_mb in {"from_rule": 150, "from_profile": 1000, "from_option": 100}.items():
+    for rule, first_mb in {"from_rule": 150, "from_default": 200, "from_option": 100}.items():
         tried = [(job.state, job.mem_mb) for job in jobs if job.comment == f"rule_{rule}"]
         assert tried == [("FAILED", first_mb), ("COMPLETED", 2 * first_mb)]
-        # once a job, and with the memory that it has
+        # once a job, and told of the memory that it has
         assert (tmp_path / f"{rule}.tries").read_text().split() == [str(first_mb), str(2 * first_mb)]
 
 
@@ -100,7 +113,7 @@ rule slow:
 def test_a_job_whose_node_dies_is_no_failure(slurm, tmp_path):
     (tmp_path / "Snakefile").write_text(SLOW)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    options = ["--workflow-profile", str(PROFILES / "slurm"), *QUICK]
+    options = ["--workflow-profile", str(PROFILES / "slurm")]
     with subprocess.Popen(**snakemake(tmp_path, *options), **pipes) as running:
         end_s = time.monotonic() + 60
         while not (tmp_path / "started").exists() and time.monotonic() < end_s:
@@ -122,26 +135,35 @@ def test_a_job_whose_node_dies_is_no_failure(slurm, tmp_path):
 # The profile itself, without a cluster ------------------------------------------------------------------
 
 
-def test_its_name_is_enough_and_it_takes_the_place_of_the_default(tmp_path):
-    simulate([str(tmp_path), "--size-kb", "40", "--depth", "1"])
-    options = ["--snakefile", str(SNAKEFILE), "--configfile", "config.yaml", "--dry-run"]
-    done = run(tmp_path, *options, "--workflow-profile", "slurm")
+def resources_of_jobs(cohort, *options):
+    """What a dry run of the workflow says of the resources of each job; a job is what has an output."""
+    done = run(cohort, *WORKFLOW, "--dry-run", *options)
     assert done.returncode == 0, done.stdout + done.stderr
+    jobs = re.findall(
+        r"^    output: .*\n(?:    .*\n)*?    resources: (.*)$", done.stdout + done.stderr, re.MULTILINE
+    )
+    return [dict(resource.split("=", 1) for resource in job.split(", ")) for job in jobs]
+
+
+def test_its_name_is_enough_and_it_says_all_that_the_default_says(cohort):
+    done = run(cohort, *WORKFLOW, "--dry-run")
     assert f"Using workflow specific profile {PROFILES / 'slurm'} for" in done.stderr
     slurm, default = (
         yaml.safe_load((PROFILES / name / "config.yaml").read_text()) for name in ("slurm", "default")
     )
-    assert default.keys() <= slurm.keys()
-    assert default["default-resources"].keys() <= slurm["default-resources"].keys()
+    assert default.keys() - slurm.keys() == {"default-resources"}
 
 
-def test_every_rule_asks_for_more_memory_at_its_second_attempt(tmp_path):
-    simulate([str(tmp_path), "--size-kb", "40", "--depth", "1"])
-    options = ["--snakefile", str(SNAKEFILE), "--configfile", "config.yaml", "--dry-run"]
-    asked = []
-    for attempt in ("1", "2"):
-        done = run(tmp_path, *options, "--workflow-profile", "slurm", "--attempt", attempt)
-        asked.append([int(mem_mb) for mem_mb in re.findall(r"mem_mb=(\d+)", done.stdout + done.stderr)])
-    first, second = asked
-    assert len(first) >= 5
-    assert second == [2 * mem_mb for mem_mb in first]
+def test_every_job_asks_for_time_and_for_more_memory_at_its_second_attempt(cohort):
+    first, second = (resources_of_jobs(cohort, "--attempt", attempt) for attempt in ("1", "2"))
+    assert len(first) >= 3
+    assert all("runtime" in job for job in first)
+    assert [int(job["mem_mb"]) for job in second] == [2 * int(job["mem_mb"]) for job in first]
+
+
+def test_a_profile_of_the_cluster_adds_to_it(cohort, tmp_path):
+    lab = {"default-resources": {"slurm_account": "lab", "mem_mb": 1}, "jobs": 7}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(lab))
+    jobs = resources_of_jobs(cohort, "--profile", str(tmp_path))
+    assert {job["slurm_account"] for job in jobs} == {"lab"}
+    assert "1" not in {job["mem_mb"] for job in jobs}
