@@ -317,7 +317,7 @@ def _is_ours() -> bool:
 
 def _bury(folder: Path) -> None:
     """Remove the cluster of a run that was killed: its keepers are about to, or were killed themselves."""
-    end_s = time.monotonic() + 5
+    end_s = time.monotonic() + 2
     while _processes_of(folder) and time.monotonic() < end_s:
         time.sleep(0.1)
     _kill(lambda: _processes_of(folder))

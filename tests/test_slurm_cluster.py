@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -67,36 +66,48 @@ import sys, slurm_cluster
 slurm_cluster.LINK = slurm_cluster.Path(sys.argv[1], "slurm.conf")
 slurm_cluster.LOCK = slurm_cluster.Path(sys.argv[1], "lock")
 with slurm_cluster.SlurmCluster() as slurm:
+    slurm.sbatch("--output=/dev/null", "--wrap", "sleep 600")
+    # four daemons, their keepers, the job and its shepherd
+    slurm.until(lambda: len(slurm_cluster._processes_of(slurm.folder)) >= 4 + 4 + 2, 60, "no job")
     print(slurm.folder, flush=True)
     sys.stdin.read()
 """
 
 
-def test_a_killed_test_leaves_no_process(slurm, tmp_path, monkeypatch):
-    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))  # a second cluster, beside the tests' own
+@pytest.fixture
+def elsewhere(tmp_path, monkeypatch):
+    """A place for clusters beside the tests' own."""
+    if reason := slurm_cluster.why_not():
+        pytest.skip(reason)
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
     monkeypatch.setattr(slurm_cluster, "LINK", tmp_path / "slurm.conf")
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with holder:
-        folder = Path(holder.stdout.readline().strip())
-        assert len(slurm_cluster._processes_of(folder)) >= 8  # four daemons and their keepers
-        os.kill(holder.pid, signal.SIGKILL)
-    end_s = time.monotonic() + 20
-    while slurm_cluster._processes_of(folder) and time.monotonic() < end_s:
-        time.sleep(0.1)
-    assert not slurm_cluster._processes_of(folder)
-    slurm_cluster._bury(folder)
-    assert not folder.exists()
-    assert not os.path.lexists(tmp_path / "slurm.conf")
-
-
-def test_a_configuration_of_somebody_else_is_left_alone(tmp_path, monkeypatch):
-    mine = tmp_path / "slurm.conf"
-    mine.write_text("ClusterName=mine\n")
-    monkeypatch.setattr(slurm_cluster, "LINK", mine)
     monkeypatch.setattr(slurm_cluster, "LOCK", tmp_path / "lock")
+    return tmp_path
+
+
+@pytest.mark.parametrize("keepers_die_too", [False, True])
+def test_what_a_killed_run_left_is_gone_before_the_next_starts(elsewhere, keepers_die_too):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", HOLD, elsewhere], **pipes) as holder:
+        folder = Path(holder.stdout.readline().strip())
+        processes = slurm_cluster._processes_of(folder)
+        keepers = [
+            pid for pid in processes if b"slurm_cluster.py" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        assert len(keepers) == 4
+        for pid in [*(keepers if keepers_die_too else []), holder.pid]:
+            os.kill(pid, signal.SIGKILL)
+    with slurm_cluster.SlurmCluster():
+        assert not slurm_cluster._processes_of(folder)
+        assert not folder.exists()
+    assert list(elsewhere.iterdir()) == [elsewhere / "lock"]
+
+
+def test_a_configuration_of_somebody_else_is_left_alone(elsewhere):
+    mine = elsewhere / "slurm.conf"
+    mine.write_text("ClusterName=mine\n")
+    assert "no test put it there" in slurm_cluster.why_not()
     with pytest.raises(RuntimeError, match="no test put it there"), slurm_cluster.SlurmCluster():
         pass
     assert mine.read_text() == "ClusterName=mine\n"
