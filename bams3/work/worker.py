@@ -19,7 +19,7 @@ from .. import kernels
 from ..errors import Bams3Error, InputError
 from ..query import StoreReader
 from ..store import Requests, Store
-from .kinds import Job
+from .kinds import Exec, Job, Records
 from .plan import OpenStore, Plan, Unit, identity_of
 
 #: A copy of this process starts at once; where that is not safe (macOS), a new one.
@@ -137,22 +137,26 @@ class _Runner:
     def run(self, numbers: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         """How each unit went: ("done", unit, result, seconds) or ("failed", unit, kind, exit, message).
 
-        Units that fail together are run one by one, so that the others are done.
+        Units that are asked together and fail are run one by one, so that the others are done.
         """
         units = [self._plan.unit(number) for number in numbers]
-        start_s, said = time.perf_counter(), 0
-        try:
-            for unit, result in zip(units, self._results(units), strict=True):
-                now_s = time.perf_counter()
-                yield "done", unit.number, result, round(now_s - start_s, 6)
-                start_s, said = now_s, said + 1
-        except Exception as err:  # noqa: BLE001  whatever a unit does must not end the others
-            rest = numbers[said:]
-            if len(units) == 1:
-                yield "failed", rest[0], *_failure(err)
-            else:
-                for number in rest:
-                    yield from self.run([number])
+        singly = isinstance(self._plan.kinds[units[0].kind], (Exec, Records))  # nothing is run twice
+        while units:
+            start_s, said = time.perf_counter(), 0
+            try:
+                for unit, result in zip(units, self._results(units), strict=True):
+                    now_s = time.perf_counter()
+                    yield "done", unit.number, result, round(now_s - start_s, 6)
+                    start_s, said = now_s, said + 1
+                return
+            except Exception as err:  # noqa: BLE001  whatever a unit does must not end the others
+                units = units[said:]
+                if singly or len(units) == 1:
+                    yield "failed", units.pop(0).number, *_failure(err)
+                    continue
+            for unit in units:
+                yield from self.run([unit.number])
+            return
 
     def _results(self, units: Sequence[Unit]) -> Iterator[Any]:
         kind = self._plan.kinds[units[0].kind]
