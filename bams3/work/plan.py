@@ -325,7 +325,11 @@ def parse(data: bytes, name: str = "the plan") -> Plan:
 
 def _has_right_types(plan: Plan) -> bool:
     places = [(one.contig, one.name, one.start_bp, one.end_bp) for one in plan.regions]
-    texts = [plan.work, *(text for sample in plan.samples for text in sample), *(t for p in places for t in p[:2])]
+    texts = [
+        plan.work,
+        *(text for sample in plan.samples for text in sample),
+        *(t for p in places for t in p[:2]),
+    ]
     numbers = [*plan.rows, *plan.bounds, *(number for place in places for number in place[2:])]
     return all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
 
