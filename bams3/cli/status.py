@@ -35,9 +35,9 @@ def command(plan: Path, watch: bool, missing: bool, as_json: bool) -> None:
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     from ..work import gather
     from ..work.journal import receipts
-    from ..work.plan import parse
+    from ..work.plan import read_plan
 
-    mine = parse(plan.read_bytes(), str(plan))
+    mine = read_plan(plan)
     work = store(mine.work)
     if missing:
         lost = gather.missing(mine, work, receipts(work))

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -285,6 +286,21 @@ def _runs(done: Array) -> list[list[int]]:
     """[first, end] of each run of units that are done."""
     changes = np.flatnonzero(np.diff(np.concatenate([[False], done, [False]]).astype(np.int8)))
     return changes.reshape(-1, 2).tolist()
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a file.
+
+    Raises
+    ------
+    InputError
+        ``no-such-file``, ``not-a-plan``.
+    """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as err:
+        raise InputError(f"{path}: {err.strerror}", kind="no-such-file") from err
+    return parse(data, str(path))
 
 
 def parse(data: bytes, name: str = "the plan") -> Plan:
