@@ -38,7 +38,7 @@ BED = "".join(
 )
 
 
-def make_bam(path: Path, seed: int, n: int = 6000) -> Path:
+def make_bam(path: Path, seed: int, n: int = 6000, contigs=CONTIGS) -> Path:
     """A sorted and indexed BAM of random reads; tiny4 has none."""
     rng = random.Random(seed)
     several = []
@@ -61,7 +61,7 @@ def make_bam(path: Path, seed: int, n: int = 6000) -> Path:
         for i, (contig, pos, size, cigar) in enumerate(several)
     ]
     records += [record(b"u%d" % i, contig=-1, pos=-1, flag=4, cigar="*") for i in range(20)]
-    path.write_bytes(bam(records, header_bytes(CONTIGS)))
+    path.write_bytes(bam(records, header_bytes(contigs)))
     pysam.index(str(path))
     return path
 
