@@ -43,9 +43,8 @@ $(STAMP): pyproject.toml setup.py $(NATIVE)
 demo: setup
 	@workflow/demo.sh
 
-# Tests of one xdist_group run on one worker: a machine has room for one SLURM.
 test: setup
-	$(PYTEST) -n auto --dist loadgroup $(ARGS)
+	$(PYTEST) -n auto $(ARGS)
 
 # Every checker runs, so that one complaint does not hide the next.
 check: setup

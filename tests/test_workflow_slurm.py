@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from simulate_cohort import main as simulate
 from test_workflow import SNAKEFILE
 from test_workflow import run as run_here
 
-pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.engine
 
 PROFILES = SNAKEFILE.parent / "profiles"
 #: Snakemake as it is, but for its pauses between looks at the queue: 20 s and more in the profile.
@@ -115,16 +114,10 @@ def test_a_job_whose_node_dies_is_no_failure(slurm, tmp_path):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     options = ["--workflow-profile", str(PROFILES / "slurm")]
     with subprocess.Popen(**snakemake(tmp_path, *options), **pipes) as running:
-        end_s = time.monotonic() + 60
-        while not (tmp_path / "started").exists() and time.monotonic() < end_s:
-            time.sleep(0.1)
-        (first,) = [job for job in slurm.jobs() if job.state == "RUNNING"]
-        try:
-            slurm.kill_node(first.node)
-            told, _ = running.communicate(timeout=120)
-        finally:
-            running.terminate()
-            slurm.revive_node(first.node)
+        slurm.until((tmp_path / "started").exists, 60, "the job did not start")
+        (first,) = slurm.jobs()
+        slurm.kill_node(first.node)
+        told, _ = running.communicate(timeout=120)
     assert running.returncode == 0, told
     assert "Trying to restart" not in told
     (last,) = slurm.jobs(first.job_id)
