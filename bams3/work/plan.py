@@ -31,7 +31,7 @@ from .loads import loads
 FORMAT, VERSION = "bams3-plan", 1
 #: Stores that are asked at once where they are far away.
 _PARALLEL = 16
-#: Memory of a process that runs units, and of a worker of each kind with a chunk in hand (tests/bench/work.py).
+#: Memory of a process that runs units, and of a worker of each kind that has a chunk in hand.
 _PROCESS_MB = 90
 _WORKER_MB = {"count": 100, "coverage": 150, "records": 450, "exec": 450, "stats": 100}
 
