@@ -29,11 +29,11 @@ def command(plan: Path, output: str, plots: bool) -> None:
       bams3 gather plan.json -o results --plots
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     from ..work.gather import gather
-    from ..work.plan import parse
+    from ..work.plan import read_plan
 
     if plots:
         from ..plots import write_heat_map  # before anything is written: matplotlib may be missing
-    mine = parse(plan.read_bytes(), str(plan))
+    mine = read_plan(plan)
     found = gather(mine, store(mine.work), output)
     files = {f"{name}.tsv": "".join(format_counts(table)).encode() for name, table in found.tables.items()}
     files |= found.files

@@ -11,6 +11,7 @@ import click
 from ..coverage import DEFAULT_EXCLUDE_FLAGS
 from ..errors import InputError
 from ..filters import Filters
+from ..format import spec
 from ..regions import read_bed
 from ..store import is_s3
 from ..tables import CountedRegion
@@ -113,6 +114,8 @@ def command(
     wanted += [kinds.Records(filters)] if records else []
     wanted += [kinds.Exec(tool, "sam" if exec_sam else "bam", filters)] if tool is not None else []
     wanted += [kinds.StatsOf()] if stats else []
+    if tool is not None and not tool.strip():
+        raise InputError("--exec: no command", kind="usage")
     if not wanted:
         hint = "give one or more of --count, --coverage, --records, --exec, --stats"
         raise InputError("nothing to do", kind="usage", hint=hint)
@@ -133,11 +136,25 @@ def command(
 
 
 def _work_address(work: str | None, output: str) -> str:
-    """The work folder as every job finds it."""
+    """The work folder as every job finds it.
+
+    Raises
+    ------
+    InputError
+        ``usage``: it can be none.
+    """
     if work is None:
-        folder, dot, ending = output.rpartition(".")
-        work = f"{folder if dot and '/' not in ending else output}.work"
-    return work.rstrip("/") if is_s3(work) else str(Path(work).absolute())
+        folder, name = output[: output.rfind("/") + 1], output[output.rfind("/") + 1 :]
+        stem, dot, _ = name.rpartition(".")
+        work = f"{folder}{stem if dot and stem else name}.work"
+    if is_s3(work):
+        return work.rstrip("/")
+    path = Path(work).absolute()
+    what = "a file" if path.is_file() else "a store" if (path / spec.MANIFEST_KEY).exists() else ""
+    if what or not work:
+        message = f"--work {work}: {what}, not a folder" if what else "--work: no folder"
+        raise InputError(message, kind="usage", hint="give a folder of its own, which may be new")
+    return str(path)
 
 
 def _regions(path: Path | None) -> list[CountedRegion]:

@@ -87,9 +87,9 @@ def command(
       bams3 run plan.json --slice-from-env --stop-after 55m
       seq 50 | parallel --retries 3 --joblog jobs.log 'bams3 run plan.json --slice {}/50'
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
-    from ..work.plan import parse
+    from ..work.plan import read_plan
 
-    mine = parse(plan.read_bytes(), str(plan))
+    mine = read_plan(plan)
     if slice_from_env:
         if place is not None:
             raise InputError("--slice and --slice-from-env exclude each other", kind="usage")

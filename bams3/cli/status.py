@@ -22,7 +22,7 @@ _WATCH_S = 5.0
 @s3_options
 @click.command(short_help="How far a plan is.", no_args_is_help=True)
 @click.argument("plan", type=INPUT_FILE, metavar="PLAN")
-@click.option("--watch", is_flag=True, help="Write a line every 5 s until all is done.")
+@click.option("--watch", is_flag=True, help="Write a line every 5 s until all is done, or failed.")
 @click.option("--missing", is_flag=True, help="List each unit that is not done, its slice, and why.")
 @click.option("--json", "as_json", is_flag=True, help="Write JSON.")
 def command(plan: Path, watch: bool, missing: bool, as_json: bool) -> None:
@@ -35,9 +35,9 @@ def command(plan: Path, watch: bool, missing: bool, as_json: bool) -> None:
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     from ..work import gather
     from ..work.journal import receipts
-    from ..work.plan import parse
+    from ..work.plan import read_plan
 
-    mine = parse(plan.read_bytes(), str(plan))
+    mine = read_plan(plan)
     work = store(mine.work)
     if missing:
         lost = gather.missing(mine, work, receipts(work))

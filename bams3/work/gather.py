@@ -56,8 +56,8 @@ class Status:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing is left but what failed for good."""
-        return self.done == self.units
+        """Whether nothing is left but what failed, and nobody is at it."""
+        return not self.runners and self.done + self.failed + self.set_aside == self.units
 
 
 def status(plan: Plan, work: Store) -> Status:

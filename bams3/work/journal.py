@@ -30,7 +30,8 @@ FLUSH_S, BEAT_S = 3.0, 15.0
 #: A runner on another machine that wrote nothing for so long is taken to be dead.
 SILENT_S = 60.0
 _PART_BYTES = 1 << 20
-#: A unit that took its process with it this often, the last time alone, is set aside.
+#: A unit that took its process with it this often, and alone, is set aside. Where the runner itself went,
+#: which may have been a machine that was taken away, it must have been alone twice.
 MOST_DEATHS = 2
 
 
@@ -247,25 +248,24 @@ class State:
     def of(cls, attempts: Iterable[Attempt], now_s: float) -> State:
         """The state that attempts at one plan left."""
         state = cls()
-        alone: set[int] = set()
+        alone: dict[int, int] = {}
         for attempt in attempts:
             state.done |= attempt.done
             for unit, failure in attempt.failed.items():
                 state.failed[unit] = failure
-            lost = list(attempt.died)
+            lost = [(unit, was_alone * MOST_DEATHS) for unit, was_alone in attempt.died]
             if attempt.is_running(now_s):
                 state.running |= attempt.begun.keys()
             else:
                 lost += attempt.begun.items()
-            for unit, was_alone in lost:
+            for unit, weight in lost:
                 state.suspects[unit] = state.suspects.get(unit, 0) + 1
-                if was_alone:
-                    alone.add(unit)
+                alone[unit] = alone.get(unit, 0) + weight
         for unit in state.done:
             state.failed.pop(unit, None)
             state.suspects.pop(unit, None)
             state.running.discard(unit)
-        state.set_aside = {u for u, n in state.suspects.items() if n >= MOST_DEATHS and u in alone}
+        state.set_aside = {unit for unit, n in state.suspects.items() if min(n, alone[unit]) >= MOST_DEATHS}
         return state
 
 

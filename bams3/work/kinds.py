@@ -44,7 +44,7 @@ EXEC_FIELDS = {
     "start": "its start, 0-based as in BED",
     "end": "its end",
 }
-_FIELD = re.compile(r"\{([A-Za-z_]+)\}")
+_FIELD = re.compile(r"(?<!\$)\{([A-Za-z_]+)\}")  # ${name} is the shell's
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 #: Seconds of one core (tests/bench/work.py): a unit's own; a stored byte that is decoded, of the columns that
@@ -158,8 +158,8 @@ class Records:
         return _UNIT_S[self.name] + load.read_bytes * _DECODE_S + load.inside_bytes * _WRITE_S
 
     def question(self, sample: str, region: CountedRegion | None) -> str:
-        del sample, region
-        return _text(self.filters)
+        assert region is not None
+        return f"{_text(self.filters)},{sample},{region.label}"  # which name the file
 
     def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
         for i, row in enumerate(regions):
@@ -201,7 +201,8 @@ class Exec:
 
     def question(self, sample: str, region: CountedRegion | None) -> str:
         assert region is not None
-        return f"{_text(self.filters)},{self.form},{self.command_for(sample, region)}"
+        names = f"{sample},{region.label}"  # of the file
+        return f"{_text(self.filters)},{self.form},{names},{self.command_for(sample, region)}"
 
     def command_for(self, sample: str, region: CountedRegion) -> str:
         """The command of a unit; words in braces that are no field are the command's own."""

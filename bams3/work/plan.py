@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -288,6 +289,21 @@ def _runs(done: Array) -> list[list[int]]:
     return changes.reshape(-1, 2).tolist()
 
 
+def read_plan(path: Path) -> Plan:
+    """The plan in a file.
+
+    Raises
+    ------
+    InputError
+        ``no-such-file``, ``not-a-plan``.
+    """
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError) as err:
+        raise InputError(f"{path}: {err.strerror}", kind="no-such-file") from err
+    return parse(data, str(path))
+
+
 def parse(data: bytes, name: str = "the plan") -> Plan:
     """The plan that ``render`` wrote.
 
@@ -315,11 +331,34 @@ def parse(data: bytes, name: str = "the plan") -> Plan:
             done,
             tuple(value["bounds"]),
         )
-        fits = plan.n_units == len(plan.samples) * plan.number_of(1, 0) and plan.bounds[-1] == plan.n_units
-        if not fits or sorted(plan.rows) != list(range(len(plan.regions))):
+        if not (_has_right_types(plan) and _fits_together(plan, value["done"])):
             raise ValueError("its numbers do not fit together")
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as err:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as err:
         hint = "make one with: bams3 plan SAMPLES -L REGIONS -o PLAN --slices N"
         message = f"{name} is no plan of this version of bams3: {err}"
         raise InputError(message, kind="not-a-plan", hint=hint) from err
     return plan
+
+
+def _has_right_types(plan: Plan) -> bool:
+    places = [(one.contig, one.name, one.start_bp, one.end_bp) for one in plan.regions]
+    texts = [
+        plan.work,
+        *(text for sample in plan.samples for text in sample),
+        *(t for p in places for t in p[:2]),
+    ]
+    numbers = [*plan.rows, *plan.bounds, *(number for place in places for number in place[2:])]
+    return all(type(text) is str for text in texts) and all(type(number) is int for number in numbers)
+
+
+def _fits_together(plan: Plan, done: Sequence[Sequence[int]]) -> bool:
+    """Whether every unit is in one slice, and every region in one row."""
+    n = plan.n_units
+    return (
+        n == len(plan.samples) * plan.number_of(1, 0)
+        and (plan.bounds[0], plan.bounds[-1]) == (0, n)
+        and all(low <= high for low, high in pairwise(plan.bounds))
+        and all(0 <= first < end <= n for first, end in done)
+        and sorted(plan.rows) == list(range(len(plan.regions)))
+        and bool((plan.cost_us >= 0).all())
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -13,11 +12,13 @@ from typing import Any
 from ..errors import DeadlineError
 from ..store import Requests
 from .journal import Failure, Journal, State, folder_of, read_attempts
+from .kinds import Kind
 from .plan import OpenStore, Plan
 from .worker import Worker
 
 #: A batch is of units of one sample and kind, that take about this long together, and no more than so many.
-_BATCH_S, _BATCH_UNITS = 1.0, 500
+#: The last ones are shorter, to share what is left, but no shorter than it takes to hand one over.
+_BATCH_S, _BATCH_UNITS, _LEAST_S = 1.0, 500, 0.1
 _WAIT_S = 1.0
 
 
@@ -98,6 +99,20 @@ def run_slice(
     return summary
 
 
+class _Pace:
+    """What units of a kind take, as a factor of what was predicted: of a user's tool nobody can tell."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._predicted_s = self._took_s = 0.0
+        self.factor = 1e6 if kind.name == "exec" else 1.0
+
+    def learn(self, predicted_s: float, took_s: float) -> None:
+        """Take a unit that is done."""
+        self._predicted_s += predicted_s
+        self._took_s += took_s
+        self.factor = max(self._took_s / self._predicted_s, 1e-3)
+
+
 class _Run:
     """One attempt at a slice."""
 
@@ -114,13 +129,14 @@ class _Run:
         self._deadline_s, self._on_done = deadline_s, on_done
         self._workers: list[Worker] = []
         self._asked: dict[Worker, dict[str, Any]] = {}
+        self._pace = [_Pace(kind) for kind in plan.kinds]
         self._start_s = time.monotonic()
 
     def all_of(self, left: Sequence[int], suspects: set[int], workers: int) -> None:
         """Run units; whatever ends this, the log says so, unless it is a kill or the disk."""
         how = "stopped"
         try:
-            lost = self._run(self._batches([unit for unit in left if unit not in suspects]), workers)
+            lost = self._run(self._batches([unit for unit in left if unit not in suspects], workers), workers)
             alone = sorted({unit for unit in left if unit in suspects} | lost)
             dead = self._run(([unit] for unit in alone), 1, alone=True)
             # Those that were lost with others die alone now for the second time.
@@ -142,34 +158,41 @@ class _Run:
         )
         self._journal.flush()
 
-    def _batches(self, left: Sequence[int]) -> Iterator[list[int]]:
-        """Neighbours of one sample and kind that are worth a round trip."""
+    def _batches(self, left: Sequence[int], workers: int) -> Iterator[list[int]]:
+        """Neighbours of one sample and kind that are worth a round trip, by what their kind took so far.
+
+        A worker gets less than its share of what is left, so that all end at the same time.
+        """
         batch: list[int] = []
-        cost_us = 0
+        cost_us = 0.0
+        left_us = float(self._plan.cost_us[list(left)].sum())
         for number in left:
             unit = self._plan.unit(number)
             first = self._plan.unit(batch[0]) if batch else unit
-            full = cost_us >= _BATCH_S * 1e6 or len(batch) >= _BATCH_UNITS
+            share_us = left_us * self._pace[first.kind].factor / (2 * workers)
+            full = cost_us >= min(max(share_us, _LEAST_S * 1e6), _BATCH_S * 1e6) or len(batch) >= _BATCH_UNITS
             if batch and (full or (unit.sample, unit.kind) != (first.sample, first.kind)):
                 yield batch
-                batch, cost_us = [], 0
+                batch, cost_us = [], 0.0
             batch.append(number)
-            cost_us += int(self._plan.cost_us[number])
+            cost_us += self._plan.cost_us[number] * self._pace[unit.kind].factor
+            left_us -= self._plan.cost_us[number]
         if batch:
             yield batch
 
     def _run(self, batches: Iterator[list[int]], workers: int, *, alone: bool = False) -> set[int]:
         """Run batches on so many workers; units whose worker died are returned."""
         lost: set[int] = set()
-        todo = deque(batches)
+        todo = next(batches, None)
         idle = self._workers[:workers]
         busy: list[Worker] = []
         while todo or busy:
             self._check_deadline()
             while todo and len(busy) < workers:
                 worker = idle.pop() if idle else self._new_worker()
-                self._begin(worker, todo.popleft(), alone)
+                self._begin(worker, todo, alone)
                 busy.append(worker)
+                todo = next(batches, None)
             self._journal.tick()
             wait([worker.connection for worker in busy], self._wait_s())
             for worker in list(busy):
@@ -218,6 +241,7 @@ class _Run:
             result, seconds = more
             self._journal.write("done", unit=unit, key=self._plan.key(unit), s=seconds, result=result)
             self._summary.done += 1
+            self._pace[self._plan.unit(unit).kind].learn(self._plan.cost_us[unit] / 1e6, seconds)
         else:
             kind, exit_code, words = more
             self._journal.write("failed", unit=unit, kind=kind, exit=exit_code, message=words)

@@ -13,13 +13,13 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from .. import kernels
 from ..errors import Bams3Error, InputError
 from ..query import StoreReader
 from ..store import Requests, Store
-from .kinds import Job
+from .kinds import Exec, Job, Records
 from .plan import OpenStore, Plan, Unit, identity_of
 
 #: A copy of this process starts at once; where that is not safe (macOS), a new one.
@@ -82,29 +82,40 @@ def _serve(connection: Connection, plan: Plan, open_store: OpenStore, parent: in
     signal.signal(signal.SIGTERM, _end_group)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     kernels.keep_freed_memory()
-    runner = _Runner(plan, open_store)
-    while True:
-        try:
-            units = connection.recv()
-        except (EOFError, OSError):
-            os._exit(0)
-        for message in runner.run(units):
-            connection.send(message)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1 if sys.platform == "linux" else 1024)
-        connection.send(("idle", peak // 1024, runner.requests()))
+    try:
+        _answer(connection, _Runner(plan, open_store))
+    finally:
+        if os.getppid() != parent:  # nobody else ends what tools have left
+            os.killpg(0, signal.SIGKILL)
 
 
-def _end_group(*_: object) -> None:
+def _answer(connection: Connection, runner: _Runner) -> None:
+    """Run what comes, until nobody is at the other end."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            for message in runner.run(connection.recv()):
+                connection.send(message)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            peak_mb = peak // (1 << 10 if sys.platform == "linux" else 1 << 20)
+            connection.send(("idle", peak_mb, runner.requests()))
+
+
+def _end_group(*_: object) -> NoReturn:
+    """End this process and its tools; half-written results go with it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
-    os._exit(143)
+    raise SystemExit(143)
 
 
 def _end_with(parent: int) -> None:
     """End when the parent is gone, by whatever it was killed."""
     while os.getppid() == parent:
-        time.sleep(0.5)
-    _end_group()
+        time.sleep(0.25)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGTERM)  # handlers run in the main thread alone
+    time.sleep(0.5)
+    os.killpg(0, signal.SIGKILL)
 
 
 class _Runner:
@@ -126,22 +137,26 @@ class _Runner:
     def run(self, numbers: Sequence[int]) -> Iterator[tuple[Any, ...]]:
         """How each unit went: ("done", unit, result, seconds) or ("failed", unit, kind, exit, message).
 
-        Units that fail together are run one by one, so that the others are done.
+        Units that are asked together and fail are run one by one, so that the others are done.
         """
         units = [self._plan.unit(number) for number in numbers]
-        start_s, said = time.perf_counter(), 0
-        try:
-            for unit, result in zip(units, self._results(units), strict=True):
-                now_s = time.perf_counter()
-                yield "done", unit.number, result, round(now_s - start_s, 6)
-                start_s, said = now_s, said + 1
-        except Exception as err:  # noqa: BLE001  whatever a unit does must not end the others
-            rest = numbers[said:]
-            if len(units) == 1:
-                yield "failed", rest[0], *_failure(err)
-            else:
-                for number in rest:
-                    yield from self.run([number])
+        singly = isinstance(self._plan.kinds[units[0].kind], (Exec, Records))  # nothing is run twice
+        while units:
+            start_s, said = time.perf_counter(), 0
+            try:
+                for unit, result in zip(units, self._results(units), strict=True):
+                    now_s = time.perf_counter()
+                    yield "done", unit.number, result, round(now_s - start_s, 6)
+                    start_s, said = now_s, said + 1
+                return
+            except Exception as err:  # noqa: BLE001  whatever a unit does must not end the others
+                units = units[said:]
+                if singly or len(units) == 1:
+                    yield "failed", units.pop(0).number, *_failure(err)
+                    continue
+            for unit in units:
+                yield from self.run([unit.number])
+            return
 
     def _results(self, units: Sequence[Unit]) -> Iterator[Any]:
         kind = self._plan.kinds[units[0].kind]
