@@ -12,10 +12,10 @@ from pathlib import Path
 import pysam
 import pytest
 from test_workflow_real import cohort as real_cohort
-from test_workflow_slurm import WORKFLOW, jobs_of
+from test_workflow_slurm import WORKFLOW
 from test_workflow_slurm import run as run_on_slurm
 
-pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.engine
 
 BIN = Path(sys.executable).parent
 ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
@@ -81,7 +81,7 @@ def test_snakemake_on_slurm_gives_the_tables_of_snakemake_here(slurm, real, tmp_
     done = run_on_slurm(there, *WORKFLOW)
     assert done.returncode == 0, done.stdout + done.stderr
     assert tables(there / "results") == tables(real / "results")
-    jobs = jobs_of(slurm, done)
+    jobs = slurm.jobs()
     assert {job.state for job in jobs} == {"COMPLETED"}
     assert {job.node for job in jobs} == {"n1", "n2"}
 
