@@ -21,6 +21,8 @@ from .slices import Slice
 from .starts import BLOCK_SEARCH_BYTES, Inflated, find_block, find_record, is_record
 
 _NO_LIMIT = 1 << 62
+#: For damage behind a cut, which may be none.
+WRONG_CUT_HINT = "if samtools quickcheck finds no damage: index it, and run all slices again"
 
 
 class Cut(NamedTuple):
@@ -164,7 +166,7 @@ class Cuts:
         if err.code == kernels.ERR_UNSORTED:
             hint = f"sort it first: samtools sort -o sorted.bam {self._name}"
             return InputError(f"{where}: not in coordinate order", kind="unsorted", hint=hint)
-        return CorruptDataError(f"{where}: {err}", kind=err.kind)
+        return CorruptDataError(f"{where}: {err}", kind=err.kind, hint=WRONG_CUT_HINT)
 
 
 def bad_cut(name: str, words: str) -> InputError:

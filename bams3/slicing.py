@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from .bam import BamHeader, BgzfBatch
 from .converter import Converter, ConvertOptions, ConvertReport
-from .cuts import Cuts, bad_cut
+from .cuts import WRONG_CUT_HINT, Cuts, bad_cut
 from .cutting import Layout
 from .errors import CorruptDataError, InputError
 from .format import spec
@@ -167,7 +167,7 @@ def _named(which: Slice, name: str) -> Iterator[None]:
             raise
         hint = err.hint
         if isinstance(err, CorruptDataError) and which.i > 1:
-            hint = hint or "if samtools quickcheck finds no damage: index it, and run all slices again"
+            hint = hint or WRONG_CUT_HINT
         raise type(err)(f"slice {which} of {err}", kind=err.kind, hint=hint) from err
 
 

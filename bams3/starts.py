@@ -31,6 +31,8 @@ BLOCK_SEARCH_BYTES = 3 * MAX_BLOCK_DATA_BYTES
 _RECORDS, _RECORDS_BYTES = 32, 256 << 10
 #: Longer records are not believed; no record is looked for further than this.
 _RECORD_BYTES, _SEARCH_BYTES = 32 << 20, 64 << 20
+#: Places that are looked at together: a dozen arrays of them are in memory.
+_PLACES = 128 << 10
 
 
 class Inflated:
@@ -104,17 +106,16 @@ def find_record(stream: Inflated, n_contigs: int) -> int | None:
     """Place in ``stream.data`` of the first record; None if none is found in 64 MB, or in the file."""
     at = 0
     while at < _SEARCH_BYTES and stream.reach(at + _FIXED_BYTES):
-        seen = len(stream.data)  # it grows while a place is looked at
-        for place in _candidates(stream.data, at, n_contigs):
+        n = min(len(stream.data) - _FIXED_BYTES + 1 - at, _PLACES)
+        for place in _candidates(stream.data, at, n, n_contigs):
             if is_record(stream, place, n_contigs):
                 return place
-        at = seen - _FIXED_BYTES + 1
+        at += n
     return None
 
 
-def _candidates(data: bytes, at: int, n_contigs: int) -> list[int]:
-    """Places from ``at`` on where the fixed fields of a record may stand."""
-    n = len(data) - _FIXED_BYTES + 1 - at
+def _candidates(data: bytes, at: int, n: int, n_contigs: int) -> list[int]:
+    """Places, of ``n`` from ``at`` on, where the fixed fields of a record may stand."""
 
     def field(offset: int, dtype: str) -> Array:
         values: Array = np.ndarray((n,), dtype, data, at + offset, (1,))
