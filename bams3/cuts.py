@@ -21,6 +21,8 @@ from .slices import Slice
 from .starts import BLOCK_SEARCH_BYTES, Inflated, find_block, find_record, is_record
 
 _NO_LIMIT = 1 << 62
+#: A span is read to its end from as near as this, if records are found there.
+_NEAR_BYTES = 2 << 20
 #: For damage behind a cut, which may be none.
 WRONG_CUT_HINT = "if samtools quickcheck finds no damage: index it, and run all slices again"
 
@@ -46,8 +48,8 @@ class Cuts:
 
     Notes
     -----
-    A cut reads one to four blocks where the index or the writer put records at the start of blocks; the
-    span that it lies in is read to its end, but where the next cut lies in it too.
+    A cut reads a few blocks where the index or the writer put records at the start of blocks. The end of the
+    span that it lies in is found by halving what lies before the next cut, then read.
     """
 
     def __init__(
@@ -145,8 +147,20 @@ class Cuts:
         if self._cut(k + 1).span == span:
             k += bisect_right(range(k + 1, self._n), False, key=lambda j: self._cut(j).span != span)
         if k not in self._ends:
-            self._ends[k] = self._end_of_span(self._cut(k).offset)
+            self._ends[k] = self._end_of_span(self._late_in_span(k))
         return self._ends[k]
+
+    def _late_in_span(self, k: int) -> int:
+        """Virtual offset of a record not far from the end of a cut's span, which ends before the next cut."""
+        low, high = self._cut(k).offset, self._cut(k + 1).offset
+        while high - low > _NEAR_BYTES << 16:
+            middle = (low + high) >> 17
+            found = self._found(middle)
+            if found and found.span == self._cut(k).span:
+                low = found.offset
+            else:
+                high = middle << 16
+        return low
 
     def _end_of_span(self, offset: int) -> int:
         stream, scanner, at = Inflated(self._file, self._name, offset >> 16), self._scanner(), offset & 0xFFFF

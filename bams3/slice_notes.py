@@ -136,6 +136,9 @@ def _parse_done(data: bytes) -> SliceDone:
 
 # ---- notes of one slice ----
 
+#: Whether a key is that of a finished span, and not of what a killed process was writing.
+_IS_SPAN = re.compile(r"/[0-9]{12}\.json\Z").search
+
 
 class SliceNotes:
     """The notes of one slice in a store.
@@ -200,11 +203,10 @@ class SliceNotes:
         keys
             Those of the notes, as the store lists them; None: it is asked.
         """
-        found = self._store.list(self._prefix) if keys is None else keys
+        found = filter(_IS_SPAN, self._store.list(self._prefix) if keys is None else keys)
         records = 0
         with ThreadPoolExecutor(min(self._store.parallel, _AT_ONCE)) as pool:
-            read = ordered_map(pool, self._read, (key for key in found if key[-9:] != "done.json"), _AT_ONCE)
-            for note in read:
+            for note in ordered_map(pool, self._read, found, _AT_ONCE):
                 if note is None or note.span.first_record != records:
                     return
                 records += note.span.records

@@ -11,6 +11,7 @@ import sliced_bams
 from bam_records import bam, bgzf, record, tag
 from sliced_bams import OPTIONS, WIDE, bam_of, kinds, record_starts, source_of
 
+from bams3 import cuts as cuts_module
 from bams3 import starts as starts_module
 from bams3.bai import index_keys, load_record_starts, record_starts_in
 from bams3.bam import inflate
@@ -189,3 +190,11 @@ def test_a_stale_index_is_not_believed(tmp_path):
 
 def random_reads_of(seed):
     return sliced_bams.random_reads(random.Random(seed), 900, WIDE)
+
+
+@each_kind
+def test_the_end_of_a_span_does_not_depend_on_how_it_is_looked_for(name, monkeypatch):
+    data = KINDS[name]
+    ranges = [cuts_of(data, 7).range_of(Slice(i, 7)) for i in range(1, 8)]
+    monkeypatch.setattr(cuts_module, "_NEAR_BYTES", 1_000)
+    assert ranges == [cuts_of(data, 7).range_of(Slice(i, 7)) for i in range(1, 8)]

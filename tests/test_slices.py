@@ -214,6 +214,17 @@ def test_a_damaged_note_is_not_believed(damage):
     assert store.objects == store_of("one-contig")
 
 
+def test_what_a_killed_runner_was_writing_is_no_note():
+    store = MemoryStore()
+    run_slices(SOME, store, 3)
+    for key in noted(store):
+        folder, _, name = key.rpartition("/")
+        store.put(f"{folder}/.{name}.9.9.partial", store.objects[key][:50])
+    assert run_slice(SOME, store, 2, 3).spans_encoded == 0
+    seal(SOME, store)
+    assert store.objects == store_of("one-contig")
+
+
 @pytest.mark.parametrize("at", range(0, 400, 13))
 def test_a_note_with_a_flipped_byte_is_not_believed(at):
     store = MemoryStore()

@@ -130,9 +130,11 @@ def command(
     if as_json:
         about = {"slice": str(which)} if which else {}
         click.echo(json.dumps(about | _as_json(report, size_in, elapsed_s), indent=1))
+    elif seal and not quiet:
+        made = f"{report.records:,} reads, {report.chunks:,} chunks, {report.bytes_out / 1e6:,.1f} MB"
+        click.echo(f"sealed in {elapsed_s:.1f} s: {made}", err=True)
     elif not quiet:
-        about_text = f"slice {which}: " if which else "sealed: " if seal else ""
-        click.echo(about_text + _summary(report, size_in, elapsed_s), err=True)
+        click.echo(f"slice {which}: " * bool(which) + _summary(report, size_in, elapsed_s), err=True)
 
 
 class _Task(NamedTuple):
