@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import coverage
 from ..errors import PartialError
+from ..slices import Slice, format_slices
 from ..store import Store, is_s3
 from ..tables import REGION_COLUMNS, CountedRegion, CountTable
 from .journal import LOGS, Attempt, Receipt, State, read_attempts, receipts
@@ -156,12 +157,11 @@ def gather(plan: Plan, work: Store, beside: str) -> Gathered:
     found = receipts(work)
     lost = missing(plan, work, found)
     if lost:
-        slices = sorted({one.slice_number for one in lost})
-        shown = ", ".join(map(str, slices[:20])) + (", ..." if len(slices) > 20 else "")
+        slices = format_slices({Slice(one.slice_number, plan.n_slices) for one in lost})
         raise PartialError(
             f"{len(lost)} of {plan.n_units} units are not done, the first: {lost[0].what}: {lost[0].why}",
             kind="missing-units",
-            hint=f"run slice{'s' * (len(slices) > 1)} {shown} of the plan; bams3 status --missing lists all",
+            hint=f"run {slices} of the plan; bams3 status --missing lists all",
         )
     out = Gathered({}, {})
     for number, kind in enumerate(plan.kinds):
