@@ -102,7 +102,7 @@ def _answer(connection: Connection, runner: _Runner) -> None:
 
 
 class _Ended(BaseException):
-    """This process is to end: raised wherever it is, so that nothing half-written stays."""
+    """The process is to end: raised wherever it is, so that nothing half-written stays."""
 
 
 def _end_group(*_: object) -> NoReturn:
