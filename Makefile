@@ -20,7 +20,7 @@ NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
 PYTEST := $(BIN)/pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check format sanitize bench ask prices s3 cost profile sizes fuzz clean
+.PHONY: setup demo test check format sanitize bench ask prices s3 cost work profile sizes fuzz clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml setup.py $(NATIVE)
 	{ echo "bams3 needs a C compiler, and there is no $(firstword $(CC)): apt-get install gcc, or name another with 'make setup CC=clang'" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing bams3 and its tools into .venv (a minute or two the first time)"
-	@CC="$(CC)" $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[plots,arrow,workflow,test]'
+	@CC="$(CC)" $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[plots,arrow,workflow,slurm,test]'
 	@touch $@
 
 demo: setup
@@ -84,6 +84,9 @@ cost: setup
 
 prices: setup
 	$(BIN)/python -m tests.bench.prices "$(STORE)" $(ARGS)
+
+work: setup
+	$(BIN)/python -m tests.bench.work "$(BAM)" $(ARGS)
 
 profile: setup
 	$(BIN)/python -m tests.bench.profile_convert "$(BAM)" $(ARGS)

@@ -327,7 +327,7 @@ class Converter:
             frames = index.add_frames(one.frames for one in pending.groups)
             totals = np.concatenate([group.totals for group in groups])
         first = pending.groups[0]
-        summary = ChunkSummary(row, encoded, directory.extents, totals, frames)
+        summary = ChunkSummary(row, directory, encoded, totals, frames)
         return _Written(first.span, first.offset, first.first_record, summary, pending.last)
 
     def _context(self, groups: list[_Encoded]) -> dict[str, Any]:

@@ -192,6 +192,28 @@ def span_depths(
         pass
 
 
+def depths_of(
+    reader: StoreIndex,
+    rules: Rules,
+    regions: Sequence[Region],
+    thresholds: tuple[int, ...] = (),
+    workers: int = 1,
+) -> tuple[SpanSums, Array, Array]:
+    """Sums of regions in any order, which may overlap, and where each starts and ends on its contig."""
+    contigs = np.array([reader.contigs.id_of(region.contig) for region in regions], np.int64)
+    lengths = np.array(reader.contigs.lengths, np.int64)[contigs]
+    start = np.minimum(np.array([region.start_bp for region in regions], np.int64), lengths)
+    end = np.minimum(np.array([region.end_bp for region in regions], np.int64), lengths)
+    of = {int(k): np.flatnonzero(contigs == k) for k in np.unique(contigs)}
+    wanted = {k: merge_spans(start[mine], end[mine]) for k, mine in of.items()}
+    out = SpanSums.zeros(len(regions), len(thresholds))
+    found = span_depths(reader, rules, wanted, lambda k: (start[of[k]], end[of[k]]), thresholds, workers)
+    for contig, _, _, sums in found:
+        for column, mine in zip(out, sums, strict=True):
+            column[of[contig]] = mine
+    return out, start, end
+
+
 def region_runs(
     reader: StoreIndex, rules: Rules, bounds: Sequence[Bounds], workers: int = 1
 ) -> Iterator[tuple[int, tuple[Array, Array, Array]]]:

@@ -326,7 +326,7 @@ def _summaries(pieces: Pieces, section: Section, chance: np.random.Generator) ->
         records = int(groups.records[first:end].sum())
         row = (section.first, start_bp, k, content, size_bytes, head_bytes, len(encoded), records)
         totals = np.tile(directory.extents["records"].astype(np.uint64)[:, None], len(spec.TOTALS))
-        yield ChunkSummary(np.array([row], CHUNK), encoded, directory.extents, totals, {})
+        yield ChunkSummary(np.array([row], CHUNK), directory, encoded, totals, {})
 
 
 def _directory(p: Pieces, groups: _Groups, first: int, end: int, chance: np.random.Generator) -> Directory:

@@ -110,12 +110,12 @@ class Progress:
         if self._total:
             count = f"{self.done:,} of {self._total:,} {self._unit} ({self.done / self._total:.0%})"
         if self._total and rate and self.done < self._total:
-            left = f", {_format_seconds((self._total - self.done) / rate)} left"
+            left = f", {format_seconds((self._total - self.done) / rate)} left"
         self._stream.write(f"{self._label}: {count}, {rate:,.0f} {self._unit}/s{left}\n")
         self._stream.flush()
 
 
-def _format_seconds(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """``42s``, ``3m20s`` or ``2h05m``."""
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

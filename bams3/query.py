@@ -56,7 +56,17 @@ class Meeting(NamedTuple):
 
 
 class StoreReader(StoreIndex):
-    """A store, open for questions."""
+    """A store, open for questions.
+
+    Attributes
+    ----------
+    keeps_chunk
+        Whether the last chunk of ``records`` stays in memory, decoded: for many small regions side by side.
+    """
+
+    keeps_chunk = False
+    _spare: ChunkReader | None = None
+    _last: ChunkReader | None = None
 
     def region(self, region: Region | str) -> Region:
         """A region of this store, parsed if it is text (1-based, inclusive)."""
@@ -132,9 +142,11 @@ class StoreReader(StoreIndex):
         A record that overlaps two regions comes twice, as samtools view gives it. Without regions:
         all records. Runs of whole records, a run a row group.
         """
-        if regions is None:
-            return _joined(self._fetch_all(filters), workers)
-        return _joined(self._fetch(regions, filters), workers)
+        self._last = None
+        yield from _joined(
+            self._fetch_all(filters) if regions is None else self._fetch(regions, filters), workers
+        )
+        self._spare = self._last if self.keeps_chunk else None  # here no thread is at it any more
 
     def records_once(
         self, intervals: Intervals, filters: Filters = NO_FILTERS, workers: int = 1
@@ -208,13 +220,17 @@ class StoreReader(StoreIndex):
         locate = OVERLAP | needs | (set(spec.LOCATE) & (spec.COLUMN.keys() if columns is None else columns))
         several = list(self._spans_of(regions))
         self.load(spans.contig for spans in several)
+        spare, self._spare = self._spare, None
         for spans in several:
             for stored in self.chunks_of(spans.contig):
                 groups = met(stored, spans)
                 at_once = not needs and all(_is_held(stored, spans, group) for group in groups)
                 first = locate if not at_once else None if columns is None else columns | locate
                 if groups:
-                    yield Meeting(ChunkReader(self.objects, stored), spans, groups, first)
+                    again = spare is not None and spare.stored is stored
+                    self._last = spare if spare and again else ChunkReader(self.objects, stored)
+                    spare = None
+                    yield Meeting(self._last, spans, groups, first)
 
     def _spans_of(self, regions: Iterable[Region] | Intervals) -> Iterator[Spans]:
         if not isinstance(regions, Mapping):

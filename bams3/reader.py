@@ -1,4 +1,4 @@
-"""What a store says of itself: manifest, contig table, totals, and where its chunks' row groups lie."""
+"""What a store says of itself: manifest, contig table, totals, costs, and where row groups lie."""
 
 from __future__ import annotations
 
@@ -97,6 +97,30 @@ class StoreIndex:
         failed = f"failed_{name}"
         more = int(row[spec.TOTALS.index(failed)]) if failed in spec.TOTALS else 0
         return int(row[spec.TOTALS.index(name)]) + more
+
+    @cached_property
+    def costs(self) -> Array:
+        """What each chunk of placed records costs, in file order, to price questions without directories.
+
+        Returns
+        -------
+        Rows of int64: ``contig`` (number of the first of its section), ``start`` (of its span, bp),
+        ``records``, ``bytes`` (of the object), ``locate_bytes`` (of the columns that locate and filter)
+        and ``groups`` (row groups).
+
+        Raises
+        ------
+        CorruptDataError
+            ``bad-index``.
+
+        Notes
+        -----
+        One small range of the index: a few bytes a chunk.
+        """
+        rows = index.parse_costs(self._index_range(self.manifest.costs))
+        if rows.size and int(rows["contig"][-1]) >= self.manifest.n_contigs:  # they ascend
+            raise CorruptDataError(f"{self.store.name}: costs of no contig", kind="bad-index")
+        return rows
 
     def _index_range(self, where: Range) -> bytes:
         return self._range(self.manifest.index_key, where)

@@ -92,7 +92,7 @@ def _render_span(note: SpanNote) -> bytes:
     return _render(
         asdict(note.span)
         | {
-            "directories": _text(pack_frame(b"".join(one.directory for one in summaries), PLAIN_ZSTD)),
+            "directories": _text(pack_frame(b"".join(one.encoded for one in summaries), PLAIN_ZSTD)),
             "totals": _text(index.pack_uint64(totals)),
             "depth": [[number, _text(index.pack_uint64(sums))] for number, sums in sorted(frames.items())],
         }
@@ -110,7 +110,7 @@ def _parse_span(data: bytes) -> SpanNote:
     for i, directory in enumerate(index.parse_directories(_bytes(directories), rows)):
         mine = all_totals[at : at + directory.extents.size]
         row = rows[i : i + 1]
-        summaries.append(ChunkSummary(row, directory.encode(), directory.extents, mine, {} if i else frames))
+        summaries.append(ChunkSummary(row, directory, directory.encode(), mine, {} if i else frames))
         at += directory.extents.size
     if at != len(all_totals) or not summaries:
         raise ValueError("totals and extents that contradict each other")

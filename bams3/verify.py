@@ -87,8 +87,7 @@ def summarise_chunk(data: bytes, row: Any, windows: Windows) -> ChunkSummary:
         extents.append(found)
         totals.append(group_totals)
         frames.append(index.group_depth(columns, found, windows))
-    all_extents = np.concatenate(extents)
-    if not np.array_equal(all_extents, head.directory.extents):
+    if not np.array_equal(np.concatenate(extents), head.directory.extents):
         raise corrupt_chunk("the extents of its row groups are not those of its records")
     if head.head_bytes != int(row["head_bytes"]) or int(row["records"]) != int(
         head.directory.groups["records"].sum(dtype=np.uint64)
@@ -96,8 +95,8 @@ def summarise_chunk(data: bytes, row: Any, windows: Windows) -> ChunkSummary:
         raise corrupt_chunk("its head is not the one that the index describes")
     return ChunkSummary(
         np.array([row.tolist()], index.CHUNK),
+        head.directory,
         head.directory_bytes,
-        all_extents,
         np.concatenate(totals),
         index.add_frames(frames),
     )
@@ -130,6 +129,7 @@ def verify(reader: StoreReader, workers: int, on_chunk: Callable[[int], None] = 
     _check_whole_object(reader, reader.manifest.index_key)
     layout = Layout.of(reader.header, reader.manifest.span_bp)
     totals = np.zeros_like(reader.totals)
+    costs = [np.zeros(0, index.COST)]
     problems: list[str] = []
     records = n_chunks = 0
     with ThreadPoolExecutor(workers, thread_name_prefix="bams3") as pool:
@@ -148,11 +148,15 @@ def verify(reader: StoreReader, workers: int, on_chunk: Callable[[int], None] = 
                 else:
                     summaries.append(result)
                     records += int(result.row["records"][0])
-                    np.add.at(totals, result.extents["contig"], result.totals)
+                    np.add.at(totals, result.directory.extents["contig"], result.totals)
             if len(summaries) == len(reader.chunks(number)):
                 problems += _check_depth(reader, section, summaries)
+            if section.first_contig >= 0:
+                costs += [summary.cost for summary in summaries]
     if not problems and not np.array_equal(totals, reader.totals):
         problems.append(f"{reader.manifest.index_key}: totals are not those of the chunks")
+    if not problems and not np.array_equal(np.concatenate(costs), reader.costs):
+        problems.append(f"{reader.manifest.index_key}: costs are not those of the chunks")
     if not problems and (records, n_chunks) != (reader.manifest.records, reader.manifest.chunks):
         problems.append(f"{spec.MANIFEST_KEY}: counts are not those of the chunks")
     return Verified(records, n_chunks, problems)
@@ -172,7 +176,7 @@ def _check_chunk(reader: StoreReader, stored: StoredChunk, windows: Windows) -> 
     try:
         data = reader.objects.whole(stored.key, lambda data: _check_blobs(data, stored))
         summary = summarise_chunk(bytes(data), stored.row, windows)
-        if summary.directory != stored.directory.encode():
+        if summary.encoded != stored.directory.encode():
             return f"{stored.key}: the directory in its head is not the one in the index"
     except CorruptDataError as err:
         return f"{stored.key}: {'not there' if err.kind == 'missing-object' else err}"

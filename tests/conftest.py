@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from real_data import data_folder, is_there
 from s3_places import Bucket, environment, lead_to
 from s3_servers import FaultProxy, MotoServer, moto_server
+from slurm_cluster import SlurmCluster, why_not
 
 # Tests run beside each other on shared machines: an example's wall time says nothing there. Lists of
 # records are large inputs, and are meant to be.
@@ -79,6 +80,8 @@ _LOCAL = {"test_no_heavy_package_is_imported": "a store in S3 needs boto3"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # side by side and first, they go to one worker, and none waits for another's cluster
+    items.sort(key=lambda item: "slurm" not in getattr(item, "fixturenames", ()))
     if config.getoption("--s3"):
         for item in items:
             if reason := _LOCAL.get(item.name):
@@ -87,6 +90,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_unconfigure() -> None:
     _AT_END.close()
+
+
+# ---- SLURM ----
+
+
+@pytest.fixture
+def slurm() -> Iterator[SlurmCluster]:
+    """A SLURM of two nodes, started for this test; another worker's has ended by then."""
+    if reason := why_not():
+        pytest.skip(reason)
+    with SlurmCluster() as cluster:
+        yield cluster
 
 
 # ---- options ----

@@ -192,6 +192,8 @@ def parse_damaged(store: MemoryStore, head: chunk.Head, rng: random.Random) -> N
         text = damage(store.objects["_metadata.json"].rpartition(b'"crc32"')[0], rng)
         manifest.parse(text + f'"crc32": "{crc32(text):08x}"\n}}\n'.encode())
     else:
+        if rng.random() < 0.5:
+            index.parse_costs(damage(index.pack_costs(np.ones(5, index.COST)), rng))
         index.parse_totals(damage(pack_frames([np.zeros(68, np.uint8)] * 8, PLAIN_ZSTD), rng), 1)
         index.parse_chunks(damage(pack_frame(np.zeros(88, np.uint8), PLAIN_ZSTD), rng))
 
@@ -230,7 +232,7 @@ class Forger:
         return replace(group, blobs=tuple(blobs))
 
     def add(self, ranges: Any, data: bytes) -> list[int]:
-        """A range of the index: totals, contig table, chunks, directories or depth."""
+        """A range of the index: totals, costs, contig table, chunks, directories or depth."""
         if self._rng.random() < 0.04:
             streams = unpack_frames(data, 1 << 30)
             which = self._rng.randrange(len(streams))
@@ -270,6 +272,7 @@ def mutate_sealed(bam: bytes, rng: random.Random) -> None:
         lambda reader: [reader.count(Region(name, 100, 20_000)) for name in reader.contigs.names[:2]],
         lambda reader: b"".join(reader.records([Region(reader.contigs.names[0], 100, 20_000_000)])),
         lambda reader: reader.count(None, FILTERS),
+        lambda reader: reader.costs,
         lambda reader: [reader.depth_frames(s, sorted(s.depth)) for s in reader.sections()],
         lambda reader: write_alignments(reader.records(), reader.header, io.BytesIO(), "bam"),
     ]

@@ -86,6 +86,8 @@ def require(good: bool, words: str) -> None:
 
 # ---- the store (sections 3 to 5) ----
 
+LOCATE = {"link", "contig", "flag", "pos", "ref_len", "mapq", "cigar"}
+
 
 class Store:
     """The manifest and the index of a folder."""
@@ -128,6 +130,25 @@ class Store:
                 require(len(data) == size, f"{name}: size")
                 require(hashlib.sha256(data).digest()[:4] == content.to_bytes(4, "big"), f"{name}: hash")
                 yield data, head_bytes
+
+    def costs(self) -> list[tuple[int, ...]]:
+        """The six costs of every chunk of placed records, in file order."""
+        index = self.manifest["index"]
+        flat = planes(frames(self.range(index["key"], index["costs"])))
+        n = len(flat) // 6
+        require(len(flat) == 6 * n, "costs are no table")
+        return list(zip(*(flat[i * n : i * n + n] for i in range(6)), strict=True))
+
+    def costs_of_chunks(self) -> Iterator[tuple[int, ...]]:
+        """The same from CHUNK rows and the directories in the chunks' heads."""
+        chunks, key = self.chunks(), self.manifest["index"]["key"]
+        for section in self.sections:
+            [rows] = frames(self.range(key, section["chunks"]))
+            for contig, start, _, _, size, head_bytes, size_of, n in struct.iter_unpack("<iqIIQIIQ", rows):
+                names, groups, blobs = directory(next(chunks)[0][head_bytes - 4 - size_of : head_bytes - 4])
+                if contig >= 0:
+                    located = sum(blob[4] for blob in blobs if names[blob[1]] in LOCATE)
+                    yield contig, start, n, size, located, len(groups)
 
     def totals(self) -> list[list[int]]:
         """Totals (34 each) of every contig, the unplaced reads last."""
@@ -259,3 +280,4 @@ def records(folder: str | Path) -> Iterator[bytes]:
             require(size == columns.decoded_bytes, "a row group is not as large as it says")
     require(n == store.manifest["records"], "the store does not hold as many records as it says")
     require(n == sum(row[0] + row[16] for row in store.totals()), "totals do not add up")
+    require(store.costs() == list(store.costs_of_chunks()), "costs are not those of the chunks")

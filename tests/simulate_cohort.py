@@ -236,7 +236,8 @@ def simulate(out: Path, samples: int, seed: int, depth: float, size_kb: int) -> 
                 truth.append(f"{sample}\t{gone.contig}\t{gone.start_bp}\t{gone.end_bp}\t{gone.copies}")
         Path("samples.tsv").write_text("\n".join(sheet) + "\n", encoding="ascii")
         Path("truth.tsv").write_text("\n".join(truth) + "\n", encoding="ascii")
-        Path("config.yaml").write_text("samples: samples.tsv\nregions: regions.bed\n", encoding="ascii")
+        config = "samples: samples.tsv\nregions: regions.bed\nslices: 2\n"
+        Path("config.yaml").write_text(config, encoding="ascii")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

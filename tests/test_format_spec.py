@@ -262,9 +262,11 @@ def test_example_index_is_what_the_code_writes():
     extents, totals = group_summary(columns)
     frames = index.group_depth(columns, extents, windows)
     writer = index.IndexWriter(1, index.sections_of([1000], found.span_bp))
-    writer.add(0, index.ChunkSummary(row, head.directory_bytes, extents, totals, frames))
-    made, _ = writer.finish([["chr1", 1000]])
+    writer.add(0, index.ChunkSummary(row, head.directory, head.directory_bytes, totals, frames))
+    made, ranges = writer.finish([["chr1", 1000]])
     assert is_same_zstd(made, data)
+    assert found.text["index"] == {"key": key, "bytes": len(data), **ranges}
+    assert index.parse_costs(cut(data, found.costs)).tolist() == [(0, 0, 1, len(chunk_data), 113, 1)]
     assert key.endswith(f"-{content_hash(data):08x}.bin")
 
 
@@ -329,13 +331,22 @@ def test_written_tag_types_are_those_of_the_code():
 
 
 def test_written_totals_are_those_of_the_code():
-    rows = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", section(5), re.M))
+    table = section(5).split("| i | name | records that count |")[1].split("\n\n")[0]
+    rows = dict(re.findall(r"^\| (\d+) \| `(\w+)` \|", table, re.M))
     assert {int(i): name for i, name in rows.items()} == {
         i: name for i, name in enumerate(spec.TOTALS) if not name.startswith("failed_")
     }
     failed = [(i, name) for i, name in enumerate(spec.TOTALS) if name.startswith("failed_")]
     assert f"| {failed[0][0]}-{failed[-1][0]} | `{failed[0][1]}` ... `{failed[-1][1]}` |" in DOCUMENT
     assert [name.removeprefix("failed_") for _, name in failed] == list(spec.TOTALS[: len(failed)])
+
+
+def test_written_costs_are_those_of_the_code():
+    table = section(5).split("| i | number | meaning |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| (\d+) \| `(\w+)` \|", table, re.M) == [
+        (str(i), name) for i, name in enumerate(spec.COSTS)
+    ]
+    assert re.findall(r"`(\w+)`", table.split("BLOB.bytes of ")[1].split(", which")[0]) == list(spec.LOCATE)
 
 
 @pytest.mark.parametrize(
@@ -399,6 +410,7 @@ def test_every_constant_of_the_spec_is_written():
         "LOCATE",
         "CODECS",
         "TOTALS",
+        "COSTS",
         "TAG_CODECS",
         "PREDICTED_TAGS",
         "FORMAT",

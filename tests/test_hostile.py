@@ -449,6 +449,8 @@ LIES = {
     "a section of too many": lambda v: v["index"]["sections"][0].update(contigs=[0, 10**12]),
     "an offset of 2^70": lambda v: v["index"].update(totals=[2**70, 4, 0]),
     "an offset of text": lambda v: v["index"].update(totals=["0", 4, 0]),
+    "no costs": lambda v: v["index"].pop("costs"),
+    "costs of two numbers": lambda v: v["index"].update(costs=[0, 4]),
     "a header elsewhere": lambda v: v["header"].update(key="../../etc/passwd"),
     "depth of text": lambda v: v["index"]["sections"][0].update(depth=[["x", 0, 0, 0]]),
     "depth of a list": lambda v: v["index"]["sections"][0].update(depth=[[[], 0, 0, 0]]),

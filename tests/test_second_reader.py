@@ -35,6 +35,7 @@ def same_in_both_readers(path, expected, folder, *options):
     assert found == with_bins(expected)
     assert found == b"".join(bams3.open(str(store)).records())
     assert Store(store).header() == bams3.open(str(store)).header.text
+    assert Store(store).costs() == bams3.open(str(store)).costs.tolist()
 
 
 @pytest.mark.slow

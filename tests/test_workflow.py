@@ -18,6 +18,10 @@ pytestmark = pytest.mark.engine
 
 SNAKEFILE = Path(__file__).parent.parent / "workflow" / "Snakefile"
 MANIFEST = "results/stores/{}.bams3/_metadata.json"
+#: Jobs that answer questions, however many samples and regions there are.
+WORK = {"plan": 1, "run_slice": 2, "gather": 1}
+#: Units of a sample: reads and depth of each of 60 regions, and its statistics.
+UNITS = 121
 
 
 def snakemake(folder, *options, cores=2):
@@ -42,6 +46,12 @@ def jobs_of(done):
     return {rule: int(count) for rule, count in jobs.items() if rule not in ("all", "total")}
 
 
+def units_done(folder):
+    """Units that were run, as the logs say: each line is one."""
+    logs = (folder / "results/work/logs").rglob("*.jsonl")
+    return sum(log.read_text().count('"event":"done"') for log in logs)
+
+
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
     """A cohort before its first run."""
@@ -54,7 +64,7 @@ def simulated(tmp_path_factory):
 def finished(simulated, tmp_path_factory):
     """The cohort after its run. Tests that change it take a copy."""
     folder = shutil.copytree(simulated, tmp_path_factory.mktemp("finished") / "cohort")
-    assert run(folder) == {"convert": 4, "query": 4, "tabulate": 1}
+    assert run(folder) == {"convert": 4, **WORK}
     return folder
 
 
@@ -131,7 +141,7 @@ def test_there_are_heat_maps_a_log_and_a_benchmark(finished):
 def test_filters_of_the_config_reach_samtools_answer(copy):
     with (copy / "config.yaml").open("a") as config:
         config.write("filters:\n  exclude_flags: DUP,UNMAP\n  min_mapq: 30\n  require_flags: 2\n")
-    assert run(copy) == {"query": 4, "tabulate": 1}
+    assert run(copy) == WORK
     column = read_counts(copy / "results/counts.tsv").counts[:, 1].tolist()
     alignment = copy / "alignments/sample2.bam"
     assert column == samtools_counts(copy, alignment, "-F", "DUP,UNMAP", "-q", "30", "-f", "2")
@@ -141,7 +151,7 @@ def test_filters_of_the_config_reach_samtools_answer(copy):
 
 
 def test_a_dry_run_tells_the_jobs_and_makes_nothing(fresh):
-    assert run(fresh, "--dry-run") == {"convert": 4, "query": 4, "tabulate": 1}
+    assert run(fresh, "--dry-run") == {"convert": 4, **WORK}
     assert not (fresh / "results").exists()
 
 
@@ -152,20 +162,23 @@ def test_a_second_run_does_nothing(finished):
 
 
 def test_another_sample_runs_its_own_jobs_only(copy):
-    shutil.copy(copy / "alignments/sample1.bam", copy / "alignments/sample5.bam")
+    fewer = copy / "alignments/sample5.bam"
+    pysam.view("-b", "-s", "1.5", "-o", str(fewer), str(copy / "alignments/sample1.bam"), catch_stdout=False)
+    pysam.index(str(fewer))
     add_row(copy, "sample5\talignments/sample5.bam\t")
-    before = (copy / "results/counts/sample1.tsv").stat().st_mtime_ns
-    assert run(copy) == {"convert": 1, "query": 1, "tabulate": 1}
-    assert (copy / "results/counts/sample1.tsv").stat().st_mtime_ns == before
+    before = units_done(copy)
+    assert before == 4 * UNITS
+    assert run(copy) == {"convert": 1, **WORK}
+    assert units_done(copy) == before + UNITS
     table = read_counts(copy / "results/counts.tsv")
     assert table.samples[4] == "sample5"
-    assert (table.counts[:, 4] == table.counts[:, 0]).all()
+    assert table.counts[:, 4].tolist() == samtools_counts(copy, fewer)
 
 
 def test_a_store_in_the_sheet_is_used_as_it_is(finished, fresh):
     store = finished / "results/stores/sample2.bams3"
     (fresh / "samples.tsv").write_text(f"sample,alignment,store\nA,alignments/sample1.bam,\nB,,{store}\n")
-    assert run(fresh) == {"convert": 1, "query": 2, "tabulate": 1}
+    assert run(fresh) == {"convert": 1, **WORK}
     table = read_counts(fresh / "results/counts.tsv")
     assert table.counts[:, 1].tolist() == samtools_counts(fresh, fresh / "alignments/sample2.bam")
 
@@ -173,7 +186,7 @@ def test_a_store_in_the_sheet_is_used_as_it_is(finished, fresh):
 def test_a_changed_alignment_is_converted_again_over_its_store(copy):
     for suffix in ("bam", "bam.bai"):
         shutil.copyfile(copy / f"alignments/sample2.{suffix}", copy / f"alignments/sample1.{suffix}")
-    assert run(copy) == {"convert": 1, "query": 1, "tabulate": 1}
+    assert run(copy) == {"convert": 1, **WORK}
     table = read_counts(copy / "results/counts.tsv")
     assert table.counts[:, 0].tolist() == table.counts[:, 1].tolist()
     store = copy / "results/stores/sample1.bams3"
@@ -182,23 +195,50 @@ def test_a_changed_alignment_is_converted_again_over_its_store(copy):
     assert names == {str(path.relative_to(other)) for path in other.rglob("*") if path.is_file()}
 
 
-def test_other_regions_count_again_and_convert_nothing(copy):
+def test_another_region_is_all_that_runs(copy):
+    bed = copy / "regions.bed"
+    bed.write_text("chr1\t100\t2100\tmore\n" + bed.read_text())
+    before = units_done(copy)
+    assert run(copy) == WORK
+    assert units_done(copy) == before + 4 * 2
+    column = read_counts(copy / "results/counts.tsv").counts[:, 1].tolist()
+    assert column == samtools_counts(copy, copy / "alignments/sample2.bam")
+
+
+def test_fewer_regions_and_other_slices_run_no_unit(copy):
     bed = copy / "regions.bed"
     bed.write_text("".join(bed.read_text().splitlines(keepends=True)[:5]))
-    assert run(copy) == {"query": 4, "tabulate": 1}
+    with (copy / "config.yaml").open("a") as config:
+        config.write("slices: 3\n")
+    before = units_done(copy)
+    assert run(copy) == WORK | {"run_slice": 3}
+    assert units_done(copy) == before
     assert len(read_counts(copy / "results/counts.tsv").regions) == 5
 
 
-def test_one_bad_alignment_leaves_no_store_and_does_not_stop_the_others(fresh):
+def test_reads_and_a_tool_of_the_user_go_through_it_too(copy):
+    with (copy / "config.yaml").open("a") as config:
+        config.write("kinds: [records]\nexec: samtools view -c -\n")
+    assert run(copy) == WORK
+    for kind in ("records", "exec"):
+        rows = [line.split("\t") for line in (copy / f"results/{kind}.tsv").read_text().splitlines()[1:]]
+        mine = [copy / "results" / row[5] for row in rows if row[0] == "sample2"]
+        counts = [
+            int(pysam.view("-c", str(path))) if kind == "records" else int(path.read_text()) for path in mine
+        ]
+        assert counts == samtools_counts(copy, copy / "alignments/sample2.bam")
+
+
+def test_one_bad_alignment_leaves_no_store_and_does_not_stop_other_conversions(fresh):
     whole = (fresh / "alignments/sample1.bam").read_bytes()
     (fresh / "alignments/sample1.bam").write_bytes(whole[: len(whole) // 2])
     done = snakemake(fresh)
     assert done.returncode == 1
     assert not (fresh / MANIFEST.format("sample1")).exists()
-    assert (fresh / "results/counts/sample2.tsv").exists()
+    assert (fresh / MANIFEST.format("sample2")).exists()
     assert not (fresh / "results/counts.tsv").exists()
     (fresh / "alignments/sample1.bam").write_bytes(whole)
-    assert run(fresh) == {"convert": 1, "query": 1, "tabulate": 1}
+    assert run(fresh) == {"convert": 1, **WORK}
     counts = read_counts(fresh / "results/counts.tsv").counts[:, 0].tolist()
     assert counts == samtools_counts(fresh, fresh / "alignments/sample1.bam")
 

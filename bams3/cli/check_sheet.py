@@ -7,17 +7,18 @@ from pathlib import Path
 import click
 
 from ..regions import BedRow, read_bed
-from ..tables import SHEET_COLUMNS, Sample, read_samples
+from ..tables import SHEET_COLUMNS, Sample
 from . import counted
+from .options import cohort
 from .remote import INPUT_FILE, s3_options
 
 
 @s3_options
 @click.command(short_help="Check the samples sheet of a cohort.", no_args_is_help=True)
-@click.argument("samples", type=INPUT_FILE)
+@click.argument("samples", nargs=-1, required=True, metavar="SAMPLES|STORE...")
 @click.option("--regions", type=INPUT_FILE, metavar="BED", help="Check this BED file too.")
 @click.option("--json", "as_json", is_flag=True, help="Write what was understood as JSON.")
-def command(samples: Path, regions: Path | None, as_json: bool) -> None:
+def command(samples: tuple[str, ...], regions: Path | None, as_json: bool) -> None:
     """Check the samples sheet SAMPLES, and write what it says.
 
     SAMPLES is a TSV or CSV file whose header names its columns: sample, alignment (a BAM, SAM or CRAM file)
@@ -32,7 +33,7 @@ def command(samples: Path, regions: Path | None, as_json: bool) -> None:
       bams3 check-sheet config/samples.tsv
       bams3 check-sheet config/samples.tsv --regions config/regions.bed --json
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
-    sheet = read_samples(samples)
+    sheet = cohort(samples)
     rows = None if regions is None else read_bed(regions)
     if as_json:
         click.echo(_format_json(sheet, rows))

@@ -256,17 +256,8 @@ def _of_indexed_windows(reader: StoreReader, bounds: list[depth.Bounds], size_bp
 def _of_rows(
     reader: StoreReader, rules: Rules, rows: list[BedRow], above: tuple[int, ...], threads: int
 ) -> Iterator[Rows]:
-    contigs = np.array([reader.contigs.id_of(_placed(row.region).contig) for row in rows], np.int64)
-    lengths = np.array(reader.contigs.lengths, np.int64)[contigs]
-    start = np.minimum(np.array([row.start_bp for row in rows], np.int64), lengths)
-    end = np.minimum(np.array([row.end_bp for row in rows], np.int64), lengths)
-    of = {int(k): np.flatnonzero(contigs == k) for k in np.unique(contigs)}
-    wanted = {k: depth.merge_spans(start[mine], end[mine]) for k, mine in of.items()}
-    all_sums = SpanSums.zeros(len(rows), len(above))
-    found = depth.span_depths(reader, rules, wanted, lambda k: (start[of[k]], end[of[k]]), above, threads)
-    for contig, _, _, sums in found:
-        for column, mine in zip(all_sums, sums, strict=True):
-            column[of[contig]] = mine
+    regions = [_placed(row.region) for row in rows]
+    sums, start, end = depth.depths_of(reader, rules, regions, above, threads)
     # Bounds as they were given, so that tables of samples on other references fit together; what lies
     # beyond a contig's end has no bases, and does not lower means.
     yield {
@@ -274,11 +265,11 @@ def _of_rows(
         "start": np.array([row.start_bp for row in rows], np.int64),
         "end": np.array([row.end_bp for row in rows], np.int64),
         "name": [row.name for row in rows],
-        "mean": coverage.means(all_sums.sum, start, end),
-        "breadth": coverage.means(all_sums.covered, start, end),
-        "min": all_sums.least,
-        "max": all_sums.most,
-        **_above(all_sums, above),
+        "mean": coverage.means(sums.sum, start, end),
+        "breadth": coverage.means(sums.covered, start, end),
+        "min": sums.least,
+        "max": sums.most,
+        **_above(sums, above),
     }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
+import glob
 import operator
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from ..errors import InputError
 from ..filters import parse_flags
 from ..query import StoreReader
 from ..regions import BedRow, read_bed
+from ..store import is_s3
+from ..tables import Sample, read_samples
 from . import warn
+from .remote import INPUT_FILE
 
 
 class Threads(click.ParamType[int]):
@@ -48,6 +52,46 @@ def sample_name(store: str) -> str:
     """What a store is called that nobody named: its address without what leads there, and without .bams3."""
     last = store.rstrip("/").rpartition("/")[2] if "://" in store else Path(store).absolute().name
     return last.removesuffix(".bams3")
+
+
+def cohort(given: Sequence[str]) -> list[Sample]:
+    """The samples of a sheet; or of stores, each an address or a pattern of paths, named as they are.
+
+    Raises
+    ------
+    InputError
+        ``bad-sheet``, ``no-such-file``, ``doubled-sample``.
+    """
+    if len(given) == 1 and _is_sheet(given[0]):
+        return read_samples(INPUT_FILE.convert(given[0], None, click.get_current_context()))
+    found: dict[str, Sample] = {}
+    for address in [address for text in given for address in _matches(text)]:
+        name = sample_name(address)
+        if name in found:
+            hint = "give them names of their own in a samples sheet"
+            message = f"{found[name].store} and {address} are both {name}"
+            raise InputError(message, kind="doubled-sample", hint=hint)
+        found[name] = Sample(name, None, address, None, 0)
+    return list(found.values())
+
+
+def _is_sheet(text: str) -> bool:
+    if is_s3(text):
+        return text.lower().endswith((".tsv", ".csv"))
+    return not _is_pattern(text) and not text.rstrip("/").endswith(".bams3")
+
+
+def _is_pattern(text: str) -> bool:
+    return glob.has_magic(text) and not Path(text).exists()
+
+
+def _matches(text: str) -> list[str]:
+    if is_s3(text) or not _is_pattern(text):
+        return [text]
+    found = sorted(glob.glob(text))
+    if not found:
+        raise InputError(f"{text}: nothing has such a name", kind="no-such-file")
+    return found
 
 
 def all_bits(texts: tuple[str, ...]) -> int:

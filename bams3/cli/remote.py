@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import tempfile
@@ -70,6 +71,16 @@ def _options() -> S3Options:
 def store(address: str) -> Store:
     """The bytes behind a path or S3 address, as the command's options reach it; its requests are counted."""
     return _counted(store_at(address, _options()))
+
+
+def opener() -> Callable[[str], Store]:
+    """A function that opens stores as ``store`` does, here or in another process, uncounted."""
+    return functools.partial(store_at, s3=_options())
+
+
+def count(asked: Requests) -> None:
+    """Count what was asked elsewhere as this command's."""
+    click.get_current_context().meta.setdefault("bams3.counted", []).append(asked)
 
 
 def folder(address: str) -> tuple[S3Store, str]:

@@ -1,8 +1,9 @@
 """The index: one object, read by ranges, each with its own checksum in the manifest.
 
-    totals | chunks and directories of every section | depth frames of every section | contig table
+    totals | costs | chunks and directories of every section | depth frames of every section | contig table
 
-The contig table stands here only above 1,000 contigs.
+The costs are a few numbers of every chunk, for who prices questions about many stores; the contig table
+stands here only above 1,000 contigs.
 
 A *section* is what one index range covers: a contig, or a run of consecutive small contigs that
 together are no longer than one span; the unplaced reads are the last section.
@@ -37,6 +38,7 @@ CHUNK = np.dtype(
         ("records", "<u8"),
     ]
 )
+COST = np.dtype([(name, "<i8") for name in spec.COSTS])
 
 
 def corrupt_index(message: str) -> CorruptDataError:
@@ -183,13 +185,27 @@ def add_frames(several: Iterable[dict[int, Array]]) -> dict[int, Array]:
 
 @dataclass(frozen=True, slots=True)
 class ChunkSummary:
-    """What the index needs of one chunk; ``frames`` are the depth that it adds to its section."""
+    """What the index needs of one chunk; ``frames`` are the depth that it adds to its section.
+
+    ``totals`` (E, 34) has a row for each extent; ``encoded`` is the directory as it is stored.
+    """
 
     row: Array  # one CHUNK
-    directory: bytes
-    extents: Array
+    directory: Directory
+    encoded: bytes
     totals: Array
     frames: dict[int, Array]
+
+    @property
+    def cost(self) -> Array:
+        """Its row of the costs: one COST."""
+        d, out = self.directory, np.zeros(1, COST)
+        for name in ("contig", "start", "records", "bytes"):
+            out[name] = self.row[name]
+        locate = [number for number, name in enumerate(d.columns) if name in spec.LOCATE]
+        out["locate_bytes"] = d.blobs["bytes"][np.isin(d.blobs["column"], locate)].sum(dtype=np.int64)
+        out["groups"] = d.groups.size
+        return out
 
 
 @dataclass
@@ -212,6 +228,7 @@ class IndexWriter:
         self._totals = np.zeros((n_contigs + 1, len(spec.TOTALS)), np.uint64)
         self._sections = sections
         self._parts = [_SectionParts() for _ in sections]
+        self._costs = [np.zeros(0, COST)]
         self._current = 0
 
     def add(self, section: int, summary: ChunkSummary) -> None:
@@ -221,9 +238,11 @@ class IndexWriter:
             self._current = section
         parts = self._parts[section]
         parts.rows.append(summary.row)
-        parts.directories.append(summary.directory)
+        parts.directories.append(summary.encoded)
         parts.frames = add_frames((parts.frames, summary.frames))
-        np.add.at(self._totals, summary.extents["contig"], summary.totals)
+        np.add.at(self._totals, summary.directory.extents["contig"], summary.totals)
+        if self._sections[section].first >= 0:  # no region asks for the unplaced reads
+            self._costs.append(summary.cost)
 
     @property
     def totals(self) -> Array:
@@ -235,6 +254,7 @@ class IndexWriter:
         out = _Ranges()
         self._parts[self._current].pack()
         ranges: dict[str, Any] = {"totals": out.add(pack_uint64(self._totals))}
+        ranges["costs"] = out.add(pack_costs(np.concatenate(self._costs)))
         filled = [pair for pair in zip(self._sections, self._parts, strict=True) if pair[1].rows]
         sections = [out.section(section, parts) for section, parts in filled]
         for value, (_, parts) in zip(sections, filled, strict=True):  # behind all that a region needs
@@ -251,6 +271,11 @@ def pack_uint64(values: Array) -> bytes:
     """Numbers as an index range; ``parse_uint64`` is the inverse."""
     flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     return pack_frames(list(kernels.split_planes(flat, 8)), PLAIN_ZSTD)
+
+
+def pack_costs(rows: Array) -> bytes:
+    """The range of costs (COST rows): number by number, as those of one kind compress best together."""
+    return pack_uint64(rows.view(np.uint64).reshape(-1, len(spec.COSTS)).T)
 
 
 def _json(value: Any) -> bytes:
@@ -283,6 +308,9 @@ class _Ranges:
 
 # ---- reading ----
 
+#: Numbers of costs are at most this: those of 2^63 on would turn negative.
+_MOST = np.uint64((1 << 53) - 1)
+
 
 def _one_frame(data: bytes) -> Array:
     streams = unpack_frames(data, spec.MAX_INDEX_RANGE_BYTES)
@@ -305,6 +333,25 @@ def parse_totals(data: bytes, n_contigs: int) -> Array:
     if values.size != (n_contigs + 1) * len(spec.TOTALS):
         raise corrupt_index("the index does not have totals for every contig")
     return values.reshape(n_contigs + 1, len(spec.TOTALS))
+
+
+def parse_costs(data: bytes) -> Array:
+    """COST rows of all chunks but those of unplaced reads, in file order."""
+    values = parse_uint64(data, "costs")
+    if values.size % len(spec.COSTS):
+        raise corrupt_index("the index does not have every cost of a chunk")
+    rows = np.ascontiguousarray(values.reshape(len(spec.COSTS), -1).T).view(COST).reshape(-1)
+    contig, step = rows["contig"], np.diff(rows["start"])
+    sane = (
+        (values <= _MOST).all()
+        and (rows["locate_bytes"] <= rows["bytes"]).all()
+        and (rows["groups"] <= rows["records"]).all()
+        and (np.diff(contig) >= 0).all()
+        and (step[contig[1:] == contig[:-1]] >= 0).all()
+    )
+    if not sane:
+        raise corrupt_index("the index's costs contradict themselves")
+    return rows
 
 
 def parse_contig_table(data: bytes) -> Any:

@@ -80,7 +80,7 @@ class Manifest:
     ----------
     header
         Range of the header object: all of it.
-    totals, contig_table
+    totals, costs, contig_table
         Ranges of the index object.
     text
         The JSON value as stored.
@@ -90,6 +90,7 @@ class Manifest:
     header: Range
     index_key: str
     totals: Range
+    costs: Range
     contig_table: Range | None
     contigs: list[tuple[str, int]] | None
     sections: list[SectionRanges] | None
@@ -178,6 +179,7 @@ def _manifest(value: dict[str, Any]) -> Manifest:
         header=Range.of(header["range"]),
         index_key=_plain_key(index["key"]),
         totals=Range.of(index["totals"]),
+        costs=Range.of(index["costs"]),
         contig_table=None if table is None else Range.of(table),
         contigs=contigs,
         sections=None if contigs is None else [SectionRanges.of(s, n_contigs) for s in index["sections"]],

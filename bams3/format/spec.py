@@ -166,5 +166,8 @@ _CATEGORIES = (
 ).split()
 TOTALS = (*_CATEGORIES, *(f"failed_{name}" for name in _CATEGORIES), "bases", "before_start")
 
+#: Costs of a chunk in the index, uint64 each: what a planner needs to price a question.
+COSTS = ("contig", "start", "records", "bytes", "locate_bytes", "groups")
+
 COLUMN = {column.name: column for column in COLUMNS}
 LOCATE = tuple(column.name for column in COLUMNS if column.locate)

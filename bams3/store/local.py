@@ -157,7 +157,7 @@ class LocalStore:
 
     def list(self, prefix: str = "") -> Iterator[str]:
         found = []
-        for folder, _, files in os.walk(self._root):
+        for folder, _, files in os.walk(self._root / prefix.rpartition("/")[0]):
             base = Path(folder).relative_to(self._root)
             keys = ((base / file).as_posix() for file in files)
             found += [key for key in keys if key.startswith(prefix)]

@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
@@ -29,14 +30,8 @@ def check_sheet():
         raise WorkflowError(
             "bams3 is not on the PATH: activate its environment, such as `source .venv/bin/activate`"
         )
-    command = [
-        "bams3",
-        "check-sheet",
-        config["samples"],
-        "--regions",
-        config["regions"],
-        "--json",
-    ]
+    command = ["bams3", "check-sheet", config["samples"], "--json"]
+    command += ["--regions", config["regions"]]
     checked = subprocess.run(command, capture_output=True, text=True)
     if checked.returncode:
         raise WorkflowError(checked.stderr.strip())
@@ -63,16 +58,6 @@ def sources_of(wildcards):
     return local([alignment_of(wildcards), sample_of(wildcards)["reference"]])
 
 
-def store_of(wildcards):
-    """A sample's store: the one that the sheet names, or the one that `convert` makes."""
-    return sample_of(wildcards)["store"] or f"results/stores/{wildcards.sample}.bams3"
-
-
-def manifest_of(wildcards):
-    """The manifest of a sample's store, if it is a file."""
-    return local([f"{store_of(wildcards)}/_metadata.json"])
-
-
 def local(paths):
     """Those that are files of this machine."""
     return [path for path in paths if path and not path.startswith("s3://")]
@@ -84,11 +69,31 @@ def reference_option(wildcards):
     return ["--reference", reference] if reference else []
 
 
-def filter_options():
-    """The reads to count, as options of `bams3 query`."""
+def manifests(wildcards):
+    """The manifests of all samples' stores, those that are files."""
+    del wildcards
+    return local(
+        f"{row['store'] or f'results/stores/{sample}.bams3'}/_metadata.json"
+        for sample, row in SAMPLES.items()
+    )
+
+
+def plan_options(wildcards):
+    """The cohort and what is asked of it, as arguments of `bams3 plan`."""
+    del wildcards
+    options = [
+        config["samples"],
+        "--regions-file",
+        config["regions"],
+        "--stores",
+        "results/stores",
+    ]
+    options += ["--work", config["work"], "--slices", str(config["slices"]), "--stats"]
+    options += [f"--{kind}" for kind in config["kinds"]]
+    options += ["--exec", config["exec"]] if config["exec"] else []
     filters = config["filters"]
     names = {"-f": "require_flags", "-F": "exclude_flags", "-q": "min_mapq"}
-    return [
+    return options + [
         word
         for option, key in names.items()
         if filters[key]
@@ -96,11 +101,52 @@ def filter_options():
     ]
 
 
-def depth_filter_options():
-    """The reads whose depth is told, as options of `bams3 coverage`, whose -F takes the place of its own."""
-    default = ["-F", "UNMAP,SECONDARY,QCFAIL,DUP"]
-    return [*(default if config["filters"]["exclude_flags"] else []), *filter_options()]
+def growing(mem_mb):
+    """Memory of a rule: twice as much with each try, for what killed the last may have been too little."""
+
+    def memory(wildcards, attempt):
+        del wildcards
+        return mem_mb * 2 ** (attempt - 1)
+
+    return memory
+
+
+def stop_after(wildcards, resources):
+    """When a slice stops by itself: before its job's time is over."""
+    del wildcards
+    return f"{max(resources.runtime - 5, resources.runtime * 0.8):.0f}m"
+
+
+#: Tables of kinds of units: kind, name, and category and label in the report.
+TABLES = [
+    ("count", "counts", "Counts", "reads"),
+    ("coverage", "depth", "Depth", "mean depth"),
+    ("coverage", "breadth", "Depth", "breadth"),
+]
+
+
+def results():
+    """What `bams3 gather` makes of the kinds of units that the config asks for."""
+    kinds = config["kinds"] + ["exec"] * bool(config["exec"])
+    lists = {
+        kind: f"results/{kind}.tsv" for kind in kinds if kind in ("records", "exec")
+    }
+    found = {"multiqc": directory("results/multiqc"), **lists}
+    for kind, name, category, label in TABLES:
+        if kind in kinds:
+            found[f"{name}_table"] = in_report(name, "table", "tsv", category, label)
+            found[f"{name}_plot"] = in_report(name, "plot", "png", category, label)
+    return found
+
+
+def in_report(name, form, suffix, category, label):
+    """A table or its heat map, as the report shows it."""
+    caption, labels = f"../report/{name}_{form}.rst", {"result": f"{label}, {form}"}
+    return report(
+        f"results/{name}.{suffix}", caption=caption, category=category, labels=labels
+    )
 
 
 check_config()
 SAMPLES = check_sheet()
+IS_SHEET = Path(config["samples"]).is_file()

@@ -16,7 +16,7 @@ rule convert:
         "../../envs/bams3.yaml"
     threads: 2
     resources:
-        mem_mb=1000,
+        mem_mb=growing(1000),
         runtime=240,
     params:
         alignment=alignment_of,

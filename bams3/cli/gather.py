@@ -1,0 +1,49 @@
+"""``bams3 gather``: the tables of a plan whose units are all done."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from ..tables import format_counts
+from . import counted
+from .remote import INPUT_FILE, s3_options, store
+
+
+@s3_options
+@click.command(short_help="The tables of a plan.", no_args_is_help=True)
+@click.argument("plan", type=INPUT_FILE, metavar="PLAN")
+@click.option("--output", "-o", required=True, metavar="DIR", help="Write the tables into this folder.")
+@click.option("--plots", is_flag=True, help="Draw a heat map of each table too.")
+def command(plan: Path, output: str, plots: bool) -> None:
+    """Tables of PLAN, once all of its units are done, into a folder.
+
+    counts.tsv, depth.tsv and breadth.tsv have a row a region and a column a sample. records.tsv and exec.tsv
+    say where each sample's file of a region lies, from DIR. multiqc/ has what MultiQC reads. Where units are
+    missing, nothing is written; exit code 5.
+
+    \b
+    Examples:
+      bams3 gather plan.json -o results --plots
+    """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
+    from ..work.gather import gather
+    from ..work.plan import read_plan
+
+    if plots:
+        from ..plots import write_heat_map  # before anything is written: matplotlib may be missing
+    mine = read_plan(plan)
+    found = gather(mine, store(mine.work), output)
+    files = {f"{name}.tsv": "".join(format_counts(table)).encode() for name, table in found.tables.items()}
+    files |= found.files
+    if plots:
+        with tempfile.TemporaryDirectory(prefix="bams3-") as place:
+            for name, table in found.tables.items():
+                path = Path(place, f"{name}.png")
+                write_heat_map(table, path)
+                files[path.name] = path.read_bytes()
+    out = store(output)
+    for name, data in files.items():
+        out.put(name, data)
+    click.echo(f"{counted(len(files), 'file')} in {output}", err=True)

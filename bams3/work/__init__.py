@@ -1,0 +1,1 @@
+"""Many units of work as a few jobs: plan, run, status, gather."""

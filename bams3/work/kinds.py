@@ -1,0 +1,320 @@
+"""Kinds of units: what each answers about regions of a sample, and how long that may take.
+
+A kind is a small frozen class. What it is asked to do is data, so that a plan can hold it and a receipt can
+be told to be of the same question.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import functools
+import hashlib
+import re
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any, ClassVar, Protocol
+
+import numpy as np
+
+from ..columns import Array
+from ..coverage import Rules
+from ..depth import depths_of
+from ..errors import Bams3Error, InputError
+from ..files import replaced
+from ..filters import Filters
+from ..query import NO_FILTERS, StoreReader
+from ..regions import Region
+from ..sam import write_alignments
+from ..stats import Stats, multiqc_general, multiqc_graph
+from ..store import LocalStore, Store
+from ..tables import CountedRegion
+from .loads import Load
+
+#: What {words} in a command of ``exec`` stand for.
+EXEC_FIELDS = {
+    "sample": "name of the sample",
+    "region": "the region as samtools writes it, chr1:1001-2000",
+    "name": "the region's name in the BED file; without one, as region",
+    "contig": "its contig",
+    "start": "its start, 0-based as in BED",
+    "end": "its end",
+}
+_FIELD = re.compile(r"(?<!\$)\{([A-Za-z_]+)\}")  # ${name} is the shell's
+_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
+
+#: Seconds of one core (tests/bench/work.py): a unit's own; a stored byte that is decoded, of the columns that
+#: locate or of all; and a stored byte whose records are written as BAM, or given to a tool.
+_UNIT_S = {"count": 2e-4, "coverage": 4e-4, "records": 4e-3, "exec": 4e-3, "stats": 2e-3}
+_LOCATE_S, _DECODE_S, _WRITE_S, _GIVE_S = 4e-8, 3e-8, 3e-8, 5e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What units of one sample are run with: its store, where results go, and names of result files."""
+
+    sample: str
+    reader: StoreReader
+    work: Store
+    keys: Sequence[str]
+
+    def file_key(self, folder: str, i: int, region: CountedRegion, suffix: str) -> str:
+        """Where the result of the i-th unit goes: a name that people can read, and the unit's key."""
+        name = _UNSAFE.sub("_", region.label)[:100]
+        return f"{folder}/{self.sample}/{name}.{self.keys[i][:8]}{suffix}"
+
+
+class Kind(Protocol):
+    """One kind of unit.
+
+    Attributes
+    ----------
+    name
+        What it is called.
+    by_region
+        Whether there is a unit for each region of a sample, or one for the sample.
+    """
+
+    name: ClassVar[str]
+    by_region: ClassVar[bool]
+
+    def seconds(self, load: Load) -> Array:
+        """What units may take of one core, (R,); (1,) where there is one for the sample."""
+        ...
+
+    def question(self, sample: str, region: CountedRegion | None) -> str:
+        """What is asked, beside the store's content and where: units that ask the same share a receipt."""
+        ...
+
+    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
+        """Results of units, one a region (one in all where not by_region), as JSON values."""
+        ...
+
+
+def _region(row: CountedRegion) -> Region:
+    return Region(row.contig, row.start_bp, row.end_bp)
+
+
+@functools.cache
+def _text(filters: Filters) -> str:
+    return ",".join(f"{name}={item}" for name, item in asdict(filters).items())
+
+
+@dataclass(frozen=True)
+class Count:
+    """Reads of each region, as samtools view -c: the result is a number."""
+
+    name: ClassVar[str] = "count"
+    by_region: ClassVar[bool] = True
+    filters: Filters = NO_FILTERS
+
+    def seconds(self, load: Load) -> Array:
+        read = load.locate_bytes if self.filters.needs() else load.bound_bytes
+        return _UNIT_S[self.name] + read * _LOCATE_S
+
+    def question(self, sample: str, region: CountedRegion | None) -> str:
+        del sample, region
+        return _text(self.filters)
+
+    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
+        yield from job.reader.counts([_region(row) for row in regions], self.filters)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """Depth of each region, as bams3 coverage -L: [sum, bases covered, least, most, bases of the region]."""
+
+    name: ClassVar[str] = "coverage"
+    by_region: ClassVar[bool] = True
+    filters: Filters = field(default_factory=lambda: Rules().filters)
+
+    def seconds(self, load: Load) -> Array:
+        return _UNIT_S[self.name] + load.locate_bytes * _LOCATE_S
+
+    def question(self, sample: str, region: CountedRegion | None) -> str:
+        del sample, region
+        return _text(self.filters)
+
+    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
+        rules = Rules(filters=self.filters)
+        sums, start, end = depths_of(job.reader, rules, [_region(row) for row in regions])
+        columns = (sums.sum, sums.covered, sums.least, sums.most, end - start)
+        yield from np.stack([column.astype(np.int64) for column in columns], axis=1).tolist()
+
+
+@dataclass(frozen=True)
+class Records:
+    """Reads of each region as a BAM file: the result is its place below the work folder, and its bytes."""
+
+    name: ClassVar[str] = "records"
+    by_region: ClassVar[bool] = True
+    filters: Filters = NO_FILTERS
+
+    def seconds(self, load: Load) -> Array:
+        return _UNIT_S[self.name] + load.read_bytes * _DECODE_S + load.inside_bytes * _WRITE_S
+
+    def question(self, sample: str, region: CountedRegion | None) -> str:
+        assert region is not None
+        return f"{_text(self.filters)},{sample},{region.label}"  # which name the file
+
+    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
+        for i, row in enumerate(regions):
+            key = job.file_key(self.name, i, row, ".bam")
+            with result_file(job.work, key) as path:
+                records = job.reader.records([_region(row)], self.filters)
+                write_alignments(records, job.reader.header, path, "bam")
+                size_bytes = path.stat().st_size
+            yield {"file": key, "bytes": size_bytes}
+
+
+@dataclass(frozen=True)
+class Exec:
+    """The user's own tool, given each region's reads: the result is the place of what it wrote to stdout.
+
+    Attributes
+    ----------
+    command
+        For the shell; ``{sample}`` and the other EXEC_FIELDS stand for what they say, quoted.
+    form
+        What the tool reads from stdin: ``bam`` (uncompressed) or ``sam`` with its header.
+    """
+
+    name: ClassVar[str] = "exec"
+    by_region: ClassVar[bool] = True
+    command: str = ""
+    form: str = "bam"
+    filters: Filters = NO_FILTERS
+
+    def __post_init__(self) -> None:
+        for word in _FIELD.findall(self.command):
+            near = difflib.get_close_matches(word, EXEC_FIELDS, n=1, cutoff=0.7)
+            if near and word not in EXEC_FIELDS:
+                hint = f"did you mean {{{near[0]}}}? There are {', '.join(map('{{{}}}'.format, EXEC_FIELDS))}"
+                raise InputError(f"--exec: {{{word}}} stands for nothing", kind="usage", hint=hint)
+
+    def seconds(self, load: Load) -> Array:
+        return _UNIT_S[self.name] + load.read_bytes * _DECODE_S + load.inside_bytes * _GIVE_S
+
+    def question(self, sample: str, region: CountedRegion | None) -> str:
+        assert region is not None
+        names = f"{sample},{region.label}"  # of the file
+        return f"{_text(self.filters)},{self.form},{names},{self.command_for(sample, region)}"
+
+    def command_for(self, sample: str, region: CountedRegion) -> str:
+        """The command of a unit; words in braces that are no field are the command's own."""
+        place = f"{region.contig}:{region.start_bp + 1}-{region.end_bp}"
+        start, end = str(region.start_bp), str(region.end_bp)
+        values = (sample, place, region.name or place, region.contig, start, end)
+        words = dict(zip(EXEC_FIELDS, map(shlex.quote, values), strict=True))
+        return _FIELD.sub(lambda match: words.get(match[1], match[0]), self.command)
+
+    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
+        for i, row in enumerate(regions):
+            key = job.file_key(self.name, i, row, ".out")
+            with result_file(job.work, key) as path:
+                with path.open("wb") as out:
+                    self._run_tool(job, row, out)
+                size_bytes = path.stat().st_size
+            yield {"file": key, "bytes": size_bytes}
+
+    def _run_tool(self, job: Job, row: CountedRegion, out: IO[bytes]) -> None:
+        command = self.command_for(job.sample, row)
+        records = job.reader.records([_region(row)], self.filters)
+        with tempfile.TemporaryFile() as said, _tool(command, out, said) as tool:
+            assert tool.stdin is not None
+            form, level = ("sam", None) if self.form == "sam" else ("bam", 0)
+            with contextlib.suppress(BrokenPipeError):  # a tool need not read all, as head does not
+                write_alignments(records, job.reader.header, tool.stdin, form, level=level, name="the tool")  # type: ignore[arg-type]
+            with contextlib.suppress(BrokenPipeError):
+                tool.stdin.close()
+            if tool.wait():
+                raise _tool_error(command, tool.returncode, said)
+
+
+@contextlib.contextmanager
+def _tool(command: str, out: IO[bytes], said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """A command of the shell, whose whole process group is gone at the end."""
+    tool = subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE, stdout=out, stderr=said)
+    try:
+        yield tool
+    finally:
+        if tool.poll() is None:
+            tool.kill()
+        tool.wait()
+
+
+def _tool_error(command: str, code: int, said: IO[bytes]) -> Bams3Error:
+    said.seek(0, 2)
+    said.seek(max(0, said.tell() - 2000))
+    lines = said.read().decode("utf-8", "replace").strip().splitlines()
+    how = f"killed by signal {-code}" if code < 0 else f"exit {code}"
+    last = f": {lines[-1][:300]}" if lines else ""
+    return Bams3Error(f"`{command}` ended with {how}{last}", kind="tool-failed")
+
+
+@dataclass(frozen=True)
+class StatsOf:
+    """Reads of a sample by flag and contig for MultiQC: {"general": ..., "graph": ...}."""
+
+    name: ClassVar[str] = "stats"
+    by_region: ClassVar[bool] = False
+
+    def seconds(self, load: Load) -> Array:
+        del load
+        return np.array([_UNIT_S[self.name]])
+
+    def question(self, sample: str, region: CountedRegion | None) -> str:
+        del region
+        return sample
+
+    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
+        del regions
+        stats = Stats.of(job.reader.contigs, job.reader.totals)
+        yield {"general": multiqc_general(stats, job.sample), "graph": multiqc_graph(stats, job.sample)}
+
+
+KINDS: dict[str, type[Any]] = {kind.name: kind for kind in (Count, Coverage, Records, Exec, StatsOf)}
+
+
+def to_json(kind: Kind) -> dict[str, Any]:
+    """A kind and what it is asked, as a plan holds it."""
+    return {"kind": kind.name, **asdict(kind)}  # type: ignore[call-overload]
+
+
+def from_json(value: dict[str, Any]) -> Kind:
+    """The kind that ``to_json`` gave; KeyError or TypeError where it is none."""
+    fields = {name: item for name, item in value.items() if name != "kind"}
+    if "filters" in fields:
+        more = fields["filters"]
+        more["read_groups"] = tuple(more["read_groups"])
+        more["subsample"] = tuple(more["subsample"]) if more["subsample"] else None
+        fields["filters"] = Filters(**more)
+    kind: Kind = KINDS[value["kind"]](**fields)
+    return kind
+
+
+def key_of(kind: Kind, identity: str, sample: str, region: CountedRegion | None) -> str:
+    """The key of a unit's receipt: a hash of what is asked, of what, and where."""
+    where = "" if region is None else f"{region.contig}\0{region.start_bp}\0{region.end_bp}"
+    text = f"1\0{kind.name}\0{kind.question(sample, region)}\0{identity}\0{where}"
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=10).hexdigest()
+
+
+@contextlib.contextmanager
+def result_file(work: Store, key: str) -> Iterator[Path]:
+    """A path to write a result to; it appears in the work folder at the end, whole, or not at all."""
+    if isinstance(work, LocalStore):
+        path = Path(work.name, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replaced(path) as partial:
+            yield partial
+        return
+    with tempfile.TemporaryDirectory(prefix="bams3-") as place:
+        path = Path(place, "result")
+        yield path
+        with path.open("rb") as file:
+            work.upload(key, file)  # type: ignore[attr-defined]

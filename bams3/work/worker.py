@@ -1,0 +1,197 @@
+"""Worker processes: each runs batches of units that it is handed, and says of each unit how it went."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing as mp
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection
+from typing import Any, NoReturn, cast
+
+from .. import kernels
+from ..errors import Bams3Error, InputError
+from ..query import StoreReader
+from ..store import Requests, Store
+from .kinds import Exec, Job, Records
+from .plan import OpenStore, Plan, Unit, identity_of
+
+#: A copy of this process starts at once; where that is not safe (macOS), a new one.
+_START: Any = mp.get_context("fork" if sys.platform == "linux" else "spawn")
+
+
+class Worker:
+    """A process that runs one batch at a time.
+
+    Attributes
+    ----------
+    left
+        Units of its batch of which it has not said how they went.
+    """
+
+    def __init__(self, plan: Plan, open_store: OpenStore) -> None:
+        self.connection, theirs = _START.Pipe()
+        self.left: list[int] = []
+        self.process = _START.Process(
+            target=_serve, args=(theirs, plan, open_store, os.getpid()), daemon=True
+        )
+        self.process.start()
+        theirs.close()
+
+    def hand(self, units: Sequence[int]) -> None:
+        """Give it a batch of units of one sample and kind."""
+        self.left = list(units)
+        self.connection.send(self.left)
+
+    def messages(self) -> Iterator[tuple[Any, ...]]:
+        """What it said since; EOFError or OSError once it is gone."""
+        while self.connection.poll():
+            yield self.connection.recv()
+
+    def how_it_died(self) -> str:
+        """Signal or exit code, once it is gone."""
+        self.process.join()
+        code = self.process.exitcode or 0
+        if code >= 0:
+            return f"exit {code}"
+        names = {s.value: s.name for s in signal.Signals}
+        out_of_memory = " (out of memory?)" if code == -signal.SIGKILL else ""
+        return f"{names.get(-code, f'signal {-code}')}{out_of_memory}"
+
+    def stop(self) -> None:
+        """End it now, and what it runs."""
+        if self.process.is_alive():
+            self.process.terminate()
+            self.process.join(5)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid or 0, signal.SIGKILL)
+        self.process.join()
+        self.connection.close()
+
+
+def _serve(connection: Connection, plan: Plan, open_store: OpenStore, parent: int) -> None:
+    """The life of a worker."""
+    os.setpgid(0, 0)  # tools of exec go with it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_group)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    kernels.keep_freed_memory()
+    try:
+        _answer(connection, _Runner(plan, open_store))
+    finally:
+        if os.getppid() != parent:  # nobody else ends what tools have left
+            os.killpg(0, signal.SIGKILL)
+
+
+def _answer(connection: Connection, runner: _Runner) -> None:
+    """Run what comes, until nobody is at the other end."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            for message in runner.run(connection.recv()):
+                connection.send(message)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            peak_mb = peak // (1 << 10 if sys.platform == "linux" else 1 << 20)
+            connection.send(("idle", peak_mb, runner.requests()))
+
+
+def _end_group(*_: object) -> NoReturn:
+    """End this process and its tools; half-written results go with it."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.killpg(0, signal.SIGTERM)
+    raise SystemExit(143)
+
+
+def _end_with(parent: int) -> None:
+    """End when the parent is gone, by whatever it was killed."""
+    while os.getppid() == parent:
+        time.sleep(0.25)
+    main = threading.main_thread().ident
+    assert main is not None
+    signal.pthread_kill(main, signal.SIGTERM)  # handlers run in the main thread alone
+    time.sleep(0.5)
+    os.killpg(0, signal.SIGKILL)
+
+
+class _Runner:
+    """Runs units in this process; keeps the store open that it was asked about last."""
+
+    def __init__(self, plan: Plan, open_store: OpenStore) -> None:
+        self._plan, self._open = plan, open_store
+        self._work = open_store(plan.work)
+        self._sample, self._reader = -1, cast(StoreReader, None)
+        self._counted: list[Requests] = [self._work.requests]
+
+    def requests(self) -> dict[str, Any]:
+        """What was asked of stores so far."""
+        total = Requests()
+        for one in self._counted:
+            total.add(**one.as_dict())
+        return total.as_dict()
+
+    def run(self, numbers: Sequence[int]) -> Iterator[tuple[Any, ...]]:
+        """How each unit went: ("done", unit, result, seconds) or ("failed", unit, kind, exit, message).
+
+        Units that are asked together and fail are run one by one, so that the others are done.
+        """
+        units = [self._plan.unit(number) for number in numbers]
+        singly = isinstance(self._plan.kinds[units[0].kind], (Exec, Records))  # nothing is run twice
+        while units:
+            start_s, said = time.perf_counter(), 0
+            try:
+                for unit, result in zip(units, self._results(units), strict=True):
+                    now_s = time.perf_counter()
+                    yield "done", unit.number, result, round(now_s - start_s, 6)
+                    start_s, said = now_s, said + 1
+                return
+            except Exception as err:  # noqa: BLE001  whatever a unit does must not end the others
+                units = units[said:]
+                if singly or len(units) == 1:
+                    yield "failed", units.pop(0).number, *_failure(err)
+                    continue
+            for unit in units:
+                yield from self.run([unit.number])
+            return
+
+    def _results(self, units: Sequence[Unit]) -> Iterator[Any]:
+        kind = self._plan.kinds[units[0].kind]
+        reader = self._reader_of(units[0].sample)
+        keys = [self._plan.key(unit.number) for unit in units]
+        job = Job(self._plan.samples[units[0].sample].name, reader, self._work, keys)
+        regions = [region for unit in units if (region := self._plan.region_of(unit)) is not None]
+        return kind.run(job, regions)
+
+    def _reader_of(self, number: int) -> StoreReader:
+        if self._sample != number:
+            sample = self._plan.samples[number]
+            store = self._open(sample.store)
+            self._count(store)
+            reader = StoreReader(store)
+            if identity_of(reader) != sample.identity:
+                hint = "make the plan anew: what is done of other stores stays done"
+                message = f"{sample.store} is not what it was when this was planned"
+                raise InputError(message, kind="input-changed", hint=hint)
+            reader.keeps_chunk = True
+            self._sample, self._reader = number, reader
+        return self._reader
+
+    def _count(self, store: Store) -> None:
+        if not any(one is store.requests for one in self._counted):
+            self._counted.append(store.requests)
+
+
+def _failure(err: Exception) -> tuple[str, int, str]:
+    """Kind, exit code and one line of an error."""
+    if isinstance(err, Bams3Error):
+        return err.kind, err.exit_code, " ".join(str(err).split())
+    if isinstance(err, MemoryError):
+        return "out-of-memory", 4, "out of memory"
+    if isinstance(err, OSError):
+        return "input-output", 4, f"{err.filename or ''}: {err.strerror or err}".removeprefix(": ")
+    where = traceback.extract_tb(err.__traceback__)[-1]
+    return "bug", 1, f"{type(err).__name__}: {err} ({where.filename}:{where.lineno})"
