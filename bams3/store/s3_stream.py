@@ -72,7 +72,7 @@ class S3Stream(io.RawIOBase):
         return n
 
     def _fetched(self) -> Iterator[bytes]:
-        most = min(_PARTS, self._asked + 1)
+        most = min(_PARTS, self._asked // 2 + 1)
         while self._next < self.size_bytes and len(self._parts) < most:
             size_bytes = min(_PART_BYTES, _FIRST_BYTES << self._asked, self.size_bytes - self._next)
             self._parts.append(self._pool.submit(self._fetch, self._next, size_bytes))
