@@ -17,7 +17,7 @@ from ..store import is_s3
 from ..tables import CountedRegion
 from . import counted, warn
 from .options import all_bits, cohort
-from .remote import INPUT_FILE, OUTPUT_FILE, address_of, s3_options, store
+from .remote import INPUT_FILE, OUTPUT_FILE, address_of, counting_opener, s3_options, store
 
 if TYPE_CHECKING:
     from ..work.plan import Plan
@@ -126,7 +126,7 @@ def command(
         regions,
         wanted,
         place,
-        store,
+        counting_opener(),
         slices,
         600.0 if target_seconds is None else target_seconds,
         receipts(store(place)).keys(),

@@ -6,10 +6,11 @@ import functools
 import json
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,8 +22,6 @@ from ..store.base import MissingObjectError
 
 if TYPE_CHECKING:
     from ..store.s3 import S3Store
-
-S = TypeVar("S", bound=Store)
 
 #: Files that may have an index beside them, and indexes, which are wrong when the file is replaced.
 _INDEXED, _INDEXES = {".gz", ".bam", ".cram"}, (".tbi", ".csi", ".bai", ".crai")
@@ -70,7 +69,20 @@ def _options() -> S3Options:
 
 def store(address: str) -> Store:
     """The bytes behind a path or S3 address, as the command's options reach it; its requests are counted."""
-    return _counted(store_at(address, _options()))
+    return counting_opener()(address)
+
+
+def counting_opener() -> Callable[[str], Store]:
+    """A function that opens stores as ``store`` does, in any thread."""
+    options, counted, lock = _options(), _asked(), threading.Lock()
+
+    def open_one(address: str) -> Store:
+        found = store_at(address, options)
+        with lock:
+            _count_once(counted, found.requests)
+        return found
+
+    return open_one
 
 
 def opener() -> Callable[[str], Store]:
@@ -80,7 +92,7 @@ def opener() -> Callable[[str], Store]:
 
 def count(asked: Requests) -> None:
     """Count what was asked elsewhere as this command's."""
-    click.get_current_context().meta.setdefault("bams3.counted", []).append(asked)
+    _asked().append(asked)
 
 
 def folder(address: str) -> tuple[S3Store, str]:
@@ -88,14 +100,19 @@ def folder(address: str) -> tuple[S3Store, str]:
     from ..store.s3 import s3_folder
 
     found, name = s3_folder(address, _options())
-    return _counted(found), name
+    _count_once(_asked(), found.requests)
+    return found, name
 
 
-def _counted(found: S) -> S:
-    counted = click.get_current_context().meta.setdefault("bams3.counted", [])
-    if not any(one is found.requests for one in counted):  # stores of a client count together
-        counted.append(found.requests)
-    return found
+def _asked() -> list[Requests]:
+    """What was asked of the stores that this command opened."""
+    counted: list[Requests] = click.get_current_context().meta.setdefault("bams3.counted", [])
+    return counted
+
+
+def _count_once(counted: list[Requests], asked: Requests) -> None:
+    if not any(one is asked for one in counted):  # stores of a client count together
+        counted.append(asked)
 
 
 def opened(address: str) -> StoreReader:
@@ -106,7 +123,7 @@ def opened(address: str) -> StoreReader:
 def requests() -> dict[str, Any]:
     """What the command has asked of stores so far."""
     total = Requests()
-    for one in click.get_current_context().meta.get("bams3.counted", ()):
+    for one in _asked():
         total.add(**one.as_dict())
     return total.as_dict()
 
