@@ -20,7 +20,7 @@ NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
 PYTEST := $(BIN)/pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check format sanitize bench ask prices s3 cost profile sizes fuzz clean
+.PHONY: setup demo test check format sanitize bench ask prices s3 cost work profile sizes fuzz clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -43,9 +43,8 @@ $(STAMP): pyproject.toml setup.py $(NATIVE)
 demo: setup
 	@workflow/demo.sh
 
-# Tests of one xdist_group run on one worker: a machine has room for one SLURM.
 test: setup
-	$(PYTEST) -n auto --dist loadgroup $(ARGS)
+	$(PYTEST) -n auto $(ARGS)
 
 # Every checker runs, so that one complaint does not hide the next.
 check: setup
@@ -85,6 +84,9 @@ cost: setup
 
 prices: setup
 	$(BIN)/python -m tests.bench.prices "$(STORE)" $(ARGS)
+
+work: setup
+	$(BIN)/python -m tests.bench.work "$(BAM)" $(ARGS)
 
 profile: setup
 	$(BIN)/python -m tests.bench.profile_convert "$(BAM)" $(ARGS)

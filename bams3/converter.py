@@ -18,14 +18,14 @@ import numpy as np
 from . import kernels
 from .bam import BamHeader, BgzfBatch, InflatedBatch, inflate
 from .columns import Array
-from .cutting import Cutter, Layout, RowGroup, halves, record_starts
+from .cutting import Cutter, Layout, RowGroup, halves, record_starts, until
 from .errors import Bams3Error, CorruptDataError, InputError
 from .format import chunk, index, spec
 from .format.frames import Compression
 from .format.index import ChunkSummary
 from .format.rowgroup import EncodedGroup, encode_group
 from .pipeline import StageClock, ordered_map
-from .resume import ResumeLog, SpanDone
+from .resume import ResumeLog, SpanDone, SpanLog
 from .store import Store
 from .verify import content_hash, summarise_chunk
 
@@ -152,32 +152,31 @@ class Converter:
         source: str,
         store: Store,
         options: ConvertOptions,
-        log: ResumeLog,
+        log: SpanLog,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._header, self._source, self._store, self._options = header, source, store, options
-        self.log, self._on_progress = log, on_progress
-        self._layout = Layout.of(header, options.span_bp)
+        self._log, self._on_progress = log, on_progress
+        self.layout = Layout.of(header, options.span_bp)
         lines = header.text.decode("utf-8", "replace").split("\n")
         self._read_groups = [line for line in lines if line.startswith("@RG")]
         self._clock = StageClock("read", "inflate", "split", "encode", "write")
-        self.index = index.IndexWriter(len(header.contigs), self._layout.sections)
+        self.index = index.IndexWriter(len(header.contigs), self.layout.sections)
         self.report = ConvertReport()
         self.keys: set[str] = set()
 
-    def resume(self) -> SpanDone | None:
+    def resume(self, log: ResumeLog) -> SpanDone | None:
         """Take the spans that an earlier try finished and whose chunks are whole; give the last."""
-        done = self.log.load()
+        done = log.load()
         if done:  # a sign of life: what is read back here looks old to bams3 gc
-            self.log.go_on(done[0][0], [span for n, span in done if n == done[0][0]])
+            log.go_on(done[0][0], [span for n, span in done if n == done[0][0]])
         kept: list[tuple[int, SpanDone]] = []
         with ThreadPoolExecutor(self._options.workers, thread_name_prefix="bams3") as pool:
             checked = ordered_map(pool, self._summaries_of, done, self._options.workers + 1)
             for note, summaries in zip(done, checked, strict=True):
                 if summaries is None:
                     break
-                for summary in summaries:
-                    self._take(note[1].span, summary)
+                self.take(note[1].span, summaries)
                 kept.append(note)
         self.report.spans_resumed = len(kept)
         if not kept:
@@ -185,9 +184,9 @@ class Converter:
         number, last = kept[-1]
         mine = [span for n, span in kept if n == number]
         if len(mine) == sum(n == number for n, _ in done):
-            self.log.go_on(number + 1)
+            log.go_on(number + 1)
         else:  # its other spans are to be done again
-            self.log.go_on(number, mine)
+            log.go_on(number, mine)
         return last
 
     def _summaries_of(self, note: tuple[int, SpanDone]) -> list[ChunkSummary] | None:
@@ -200,18 +199,25 @@ class Converter:
 
     def _summary_of(self, span: SpanDone, row: tuple[int, ...]) -> ChunkSummary:
         rows = np.array([row], index.CHUNK)
-        data = self._store.get(index.chunk_key(self._layout.place(span.span)[2], rows[0]))
-        return summarise_chunk(data, rows[0], self._layout.windows[span.span[0]])
+        data = self._store.get(self.layout.chunk_key(span.span, rows[0]))
+        return summarise_chunk(data, rows[0], self.layout.windows[span.span[0]])
 
-    def _take(self, span: tuple[int, int], summary: ChunkSummary) -> None:
-        self.index.add(span[0], summary)
-        self.keys.add(index.chunk_key(self._layout.place(span)[2], summary.row[0]))
-        self.report.records += int(summary.row["records"][0])
-        self.report.bytes_out += int(summary.row["bytes"][0])
-        self.report.chunks += 1
+    def take(self, span: tuple[int, int], summaries: Iterable[ChunkSummary]) -> None:
+        """Take the chunks of the next span, which are written, into the index."""
+        for summary in summaries:
+            self.index.add(span[0], summary)
+            self.keys.add(self.layout.chunk_key(span, summary.row[0]))
+            self.report.records += int(summary.row["records"][0])
+            self.report.bytes_out += int(summary.row["bytes"][0])
+            self.report.chunks += 1
 
     def run(
-        self, batches: Iterator[BgzfBatch], skip_bytes: int, first_record: int = 0, skip_records: int = 0
+        self,
+        batches: Iterator[BgzfBatch],
+        skip_bytes: int,
+        first_record: int = 0,
+        skip_records: int = 0,
+        end: int | None = None,
     ) -> None:
         """Convert what ``batches`` hold.
 
@@ -223,10 +229,12 @@ class Converter:
             Number of the first record that follows them.
         skip_records
             Number of the first record that is to be converted; those before are done.
+        end
+            Virtual offset of the first record that is not; None: there is none.
         """
         workers = self._options.workers
         cutter = Cutter(
-            self._layout, min(spec.GROUP_RECORDS, self._options.chunk_records), self._source, first_record
+            self.layout, min(spec.GROUP_RECORDS, self._options.chunk_records), self._source, first_record
         )
         parallel = max(self._store.parallel, 2)
         with (
@@ -236,6 +244,8 @@ class Converter:
             inflated = ordered_map(
                 pool, self._inflate, self._read(batches), 2 * workers + 4, self._clock, "inflate"
             )
+            if end is not None:
+                inflated = until(inflated, end)
             groups = (g for g in _row_groups(cutter, inflated, skip_bytes) if g.first_record >= skip_records)
             encoded = ordered_map(pool, self._encode, groups, workers + 1, self._clock, "encode")
             pending = _chunks((g for several in encoded for g in several), self._options.chunk_records)
@@ -251,17 +261,17 @@ class Converter:
             )
             for span in _spans(written):
                 self._finish_span(span)
-            self.log.close()
+            self._log.close()
         self.report.stages = self._clock.report()
 
     def _finish_span(self, written: list[_Written]) -> None:
-        for one in written:
-            self._take(one.span, one.summary)
+        first, summaries = written[0], [one.summary for one in written]
+        self.take(first.span, summaries)
         self.report.spans_encoded += 1
-        rows = [one.summary.row[0].tolist() for one in written]
-        records = sum(int(one.summary.row["records"][0]) for one in written)
-        first = written[0]
-        self.log.add(SpanDone(first.span, first.offset, first.first_record, records, tuple(rows)))
+        rows = [summary.row[0].tolist() for summary in summaries]
+        records = sum(int(summary.row["records"][0]) for summary in summaries)
+        span = SpanDone(first.span, first.offset, first.first_record, records, tuple(rows))
+        self._log.add(span, summaries)
 
     # -- the stages --
 
@@ -290,7 +300,7 @@ class Converter:
                 return [one for half in halves(group) for one in self._encode(half)]
         with self._clock.working("encode"):
             encoded = encode_group(columns, self._options.compression)
-            frames = index.group_depth(columns, encoded.extents, self._layout.windows[group.span[0]])
+            frames = index.group_depth(columns, encoded.extents, self.layout.windows[group.span[0]])
             contigs = columns.contigs_used()
         where = group.span, group.offset, group.first_record
         return [_Encoded(*where, encoded, contigs, frames)]
@@ -305,7 +315,7 @@ class Converter:
 
     def _write(self, pending: _PendingChunk) -> _Written:
         with self._clock.working("write"):
-            contig, start_bp, folder = self._layout.place(pending.groups[0].span)
+            contig, start_bp, folder = self.layout.place(pending.groups[0].span)
             groups = [one.group for one in pending.groups]
             data, directory = chunk.build_chunk(groups, self._context(pending.groups))
             encoded = directory.encode()

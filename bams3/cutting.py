@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -50,6 +50,21 @@ class Layout:
         section = self.sections[span[0]]
         folder = index.UNPLACED_FOLDER if section.first < 0 else self.folders[section.first]
         return section.first, span[1] * section.span_bp, folder
+
+    def chunk_key(self, span: tuple[int, int], row: Any) -> str:
+        """Object key of a chunk of a span, from its row of the index."""
+        return index.chunk_key(self.place(span)[2], row)
+
+
+def until(inflated: Iterable[InflatedBatch], end: int) -> Iterator[InflatedBatch]:
+    """Batches up to a virtual offset; no batch may follow the one that its block lies in or behind."""
+    block, at = end >> 16, end & 0xFFFF
+    for batch in inflated:
+        if block in batch.offsets:
+            size_bytes = batch.starts[batch.offsets.index(block)] + at
+            yield batch._replace(data=batch.data[:size_bytes])
+            return
+        yield batch
 
 
 # ---- cutting a stream of records into row groups ----

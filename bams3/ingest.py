@@ -8,7 +8,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from .bam import BamHeader, BgzfBatch, inflate, parse_header, read_batches
 from .converter import Converter, ConvertOptions, ConvertReport, memory_bytes, workers_within
@@ -72,62 +72,101 @@ def convert(
         ``unsorted``, ``output-exists``; CorruptDataError where the input's bytes are wrong;
         StoreError where the store fails. The store then is as it was, but for notes to resume from.
     """
-    header, batches, skip_bytes = _read_header(source, on_warning)
-    stale = {key for key in store.list() if index.is_store_key(key)} - {
-        spec.MANIFEST_KEY,
-        spec.PROVENANCE_KEY,
-    }
-    identity = None
-    if source.identity is not None:
-        text = hashlib.sha256(header.encode()).hexdigest()
-        identity = identity_hash(source.identity | options.identity() | {"header": text})
-    log = ResumeLog(store, identity)
+    beginning = read_beginning(source, on_warning)
+    header = beginning.header
+    stale = stale_keys(store)
+    log = ResumeLog(store, identity_of(source, header, options))
     converter = Converter(header, source.name, store, options, log, on_progress)
-    _run(converter, source, batches, skip_bytes, on_warning)
-    sealed = _seal(converter, header, store, options, replaces)
-    try:  # the store is whole: what goes wrong now must not have it made again
+    _run(converter, log, source, beginning, on_warning)
+    sealed = seal(converter, header, store, options, replaces)
+    if sealed is None:
+        _withdraw(converter, log, store)
+        raise lost(store)
+    finish(store, sealed, stale - converter.keys, provenance, on_warning)
+    return converter.report
+
+
+def identity_of(source: Source, header: BamHeader, options: ConvertOptions) -> str | None:
+    """Name of the notes of conversions of this input with these options; None where it is not known."""
+    if source.identity is None:
+        return None
+    text = hashlib.sha256(header.encode()).hexdigest()
+    return identity_hash(source.identity | options.identity() | {"header": text})
+
+
+def stale_keys(store: Store) -> set[str]:
+    """What an earlier conversion wrote, but for manifest and provenance, which are written over."""
+    return {key for key in store.list() if index.is_store_key(key)} - {spec.MANIFEST_KEY, spec.PROVENANCE_KEY}
+
+
+def finish(
+    store: Store,
+    sealed: bytes,
+    stale: set[str],
+    provenance: dict[str, Any] | None,
+    on_warning: Callable[[str], None],
+) -> None:
+    """What remains to be done when a store is whole: what goes wrong now must not have it made again."""
+    try:
         if provenance is not None:  # behind the manifest: a conversion that lost must not leave its own
             store.put(spec.PROVENANCE_KEY, (json.dumps(provenance, indent=1) + "\n").encode())
-        _tidy(store, sealed, stale - converter.keys)
+        _tidy(store, sealed, stale)
     except Bams3Error as err:
         on_warning(f"the store is done, but: {err}; bams3 gc removes what is left over")
-    return converter.report
 
 
 def _run(
     converter: Converter,
+    log: ResumeLog,
     source: Source,
-    batches: Iterator[BgzfBatch],
-    skip_bytes: int,
+    beginning: Beginning,
     on_warning: Callable[[str], None],
 ) -> None:
     """Convert all records, or those behind what an earlier conversion finished."""
-    last = converter.resume()
+    last = converter.resume(log)
     if last is None:
-        converter.run(batches, skip_bytes)
+        converter.run(beginning.batches, beginning.size_bytes)
         return
     first, after = last.first_record, last.first_record + last.records
     if source.seekable:
-        source.file.seek(last.offset >> 16)
-        batches = read_batches(source.file, start_offset=last.offset >> 16, source=source.name)
-        converter.run(_warn_without_eof(batches, source.name, on_warning), last.offset & 0xFFFF, first, after)
+        batches = batches_from(source, last.offset, on_warning)
+        converter.run(batches, last.offset & 0xFFFF, first, after)
     else:
-        converter.run(batches, skip_bytes, 0, after)
+        converter.run(beginning.batches, beginning.size_bytes, 0, after)
 
 
-def _read_header(
-    source: Source, on_warning: Callable[[str], None]
-) -> tuple[BamHeader, Iterator[BgzfBatch], int]:
-    """The header, all batches (those that were read for it too), and its inflated bytes."""
+class Beginning(NamedTuple):
+    """Header, all batches (those that were read for it too), its inflated bytes, and where they end."""
+
+    header: BamHeader
+    batches: Iterator[BgzfBatch]
+    size_bytes: int
+    virtual_offset: int
+
+
+def batches_from(
+    source: Source, virtual_offset: int, on_warning: Callable[[str], None]
+) -> Iterator[BgzfBatch]:
+    """Batches from the block on that a virtual offset lies in, with a warning if they break off."""
+    source.file.seek(virtual_offset >> 16)
+    batches = read_batches(source.file, start_offset=virtual_offset >> 16, source=source.name)
+    return _warn_without_eof(batches, source.name, on_warning)
+
+
+def read_beginning(source: Source, on_warning: Callable[[str], None]) -> Beginning:
+    """Read the header of an input that stands at its start."""
     batches = _warn_without_eof(read_batches(source.file, source=source.name), source.name, on_warning)
     taken: list[BgzfBatch] = []
     data = bytearray()
     for batch in batches:
         taken.append(batch)
-        data += inflate(batch).data
+        before, inflated = len(data), inflate(batch)
+        data += inflated.data
         found = parse_header(data, source=source.name)
         if found is not None:
-            return found[0], itertools.chain(taken, batches), found[1]
+            header, size_bytes = found
+            offset = inflated.virtual_offset(size_bytes - before)
+            return Beginning(header, itertools.chain(taken, batches), size_bytes, offset)
         if len(data) > _MAX_HEADER_BYTES:
             raise CorruptDataError(
                 f"{source.name}: no end of the header in {len(data) >> 20} MB", kind="bad-bam-header"
@@ -146,14 +185,14 @@ def _warn_without_eof(
         on_warning(f"{name} has no end-of-file block: it may be truncated")
 
 
-def _seal(
+def seal(
     converter: Converter,
     header: BamHeader,
     store: Store,
     options: ConvertOptions,
     replaces: bytes | None,
-) -> bytes:
-    """Write header and index and then the manifest, which makes the store exist; the manifest."""
+) -> bytes | None:
+    """Write header, index and then the manifest, which makes the store exist; None if another was faster."""
     contigs = [[n, length] for n, length in zip(header.contigs.names, header.contigs.lengths, strict=True)]
     index_data, ranges = converter.index.finish(contigs)
     header_key = f"_header-{content_hash(header.text):08x}.sam"
@@ -180,14 +219,15 @@ def _seal(
     else:
         written = store.put_if_match(spec.MANIFEST_KEY, data, replaces)
     if not written:
-        _withdraw(converter, store)
-        raise InputError(
-            f"{store.name} was written by another conversion meanwhile",
-            kind="output-exists",
-            hint="keep that store, or run again with --force",
-        )
+        return None
     report.bytes_out += len(data) + len(index_data) + len(header.text)
     return data
+
+
+def lost(store: Store) -> InputError:
+    """The error of a conversion that another was faster than."""
+    words = f"{store.name} was written by another conversion meanwhile"
+    return InputError(words, kind="output-exists", hint="keep that store, or run again with --force")
 
 
 def _tidy(store: Store, sealed: bytes, stale: set[str]) -> None:
@@ -196,11 +236,11 @@ def _tidy(store: Store, sealed: bytes, stale: set[str]) -> None:
         store.delete(*sorted({*store.list(spec.RESUME_PREFIX)} | stale))
 
 
-def _withdraw(converter: Converter, store: Store) -> None:
+def _withdraw(converter: Converter, log: ResumeLog, store: Store) -> None:
     """Remove what a conversion wrote that lost, but for the objects that the winner names too."""
     with contextlib.suppress(Bams3Error):  # a store that cannot be read now is left as it is
         store.delete(*(converter.keys - named_keys(StoreReader(store))))
-        converter.log.clear()
+        log.clear()
 
 
 def _manifest_start(report: ConvertReport, n_contigs: int, options: ConvertOptions) -> dict[str, Any]:

@@ -83,6 +83,14 @@ class Progress:
                 self._line_s = now_s
                 self._write_line(now_s)
 
+    def expect(self, total: int) -> None:
+        """Learn only now how many units make the whole."""
+        with self._lock:
+            self._total = total
+            if self._bar is not None:
+                self._bar.total = total
+                self._bar.refresh()
+
     def _open_bar(self) -> tqdm[Any]:
         from tqdm import tqdm  # noqa: PLC0415  30 ms that only a terminal needs
 

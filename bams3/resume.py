@@ -15,13 +15,14 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import zstandard
 
 from . import __version__
 from .format import spec
 from .format.directory import crc32
+from .format.index import ChunkSummary
 from .pipeline import ordered_map
 from .store import Store
 
@@ -49,6 +50,18 @@ class SpanDone:
     rows: tuple[tuple[int, ...], ...]
 
 
+class SpanLog(Protocol):
+    """Where a conversion notes what it has finished."""
+
+    def add(self, span: SpanDone, summaries: Sequence[ChunkSummary]) -> None:
+        """Note that a span is finished, with what its chunks hold."""
+        ...
+
+    def close(self) -> None:
+        """Wait until all is written."""
+        ...
+
+
 def identity_hash(identity: dict[str, Any]) -> str:
     """Name of the notes of conversions of one input with one set of options."""
     versions = [spec.VERSION, __version__, zstandard.ZSTD_VERSION]
@@ -65,13 +78,14 @@ def _render(spans: Sequence[SpanDone]) -> bytes:
 def _parse(data: bytes) -> list[SpanDone]:
     """The inverse; nothing where a note is damaged."""
     try:
-        spans = [_span(fields) for fields in json.loads(data)["spans_done"]]
+        spans = [span_of(fields) for fields in json.loads(data)["spans_done"]]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return []
     return spans if data == _render(spans) else []
 
 
-def _span(fields: dict[str, Any]) -> SpanDone:
+def span_of(fields: dict[str, Any]) -> SpanDone:
+    """A span from its note; one of several errors where the note contradicts itself."""
     rows = tuple(tuple(map(int, row)) for row in fields.pop("rows"))
     section, window = map(int, fields.pop("span"))
     span = SpanDone(span=(section, window), rows=rows, **fields)
@@ -122,8 +136,9 @@ class ResumeLog:
         if spans:
             self._write(spans)
 
-    def add(self, span: SpanDone) -> None:
+    def add(self, span: SpanDone, summaries: Sequence[ChunkSummary] = ()) -> None:
         """Note that a span is finished; where a write takes long, in a thread."""
+        del summaries  # who goes on reads the chunks again, and checks them so
         if not self._keeps:
             return
         if self._store.parallel == 1:

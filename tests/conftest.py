@@ -80,6 +80,8 @@ _LOCAL = {"test_no_heavy_package_is_imported": "a store in S3 needs boto3"}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # side by side and first, they go to one worker, and none waits for another's cluster
+    items.sort(key=lambda item: "slurm" not in getattr(item, "fixturenames", ()))
     if config.getoption("--s3"):
         for item in items:
             if reason := _LOCAL.get(item.name):
@@ -93,9 +95,9 @@ def pytest_unconfigure() -> None:
 # ---- SLURM ----
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def slurm() -> Iterator[SlurmCluster]:
-    """A SLURM of two nodes. A machine has one at a time: mark its tests ``xdist_group("slurm")``."""
+    """A SLURM of two nodes, started for this test; another worker's has ended by then."""
     if reason := why_not():
         pytest.skip(reason)
     with SlurmCluster() as cluster:

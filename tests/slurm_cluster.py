@@ -1,6 +1,6 @@
 """A real SLURM on this machine, for tests: a controller and two nodes of four CPUs, all processes of root.
 
-    with SlurmCluster() as slurm:                               # in about 1 s: one for a session
+    with SlurmCluster() as slurm:                               # in about 0.5 s: one for a test
         job_id = slurm.sbatch("--array=0-7", "--wrap", "hostname")
         assert {task.state for task in slurm.wait(job_id).values()} == {"COMPLETED"}
         slurm.kill_node("n2")                                   # as a power cut does
@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import IO
 
 NODES = ("n1", "n2")
-START_S = 60.0  # 0.5 s on an idle machine
+START_S = 60.0  # a daemon that does not answer by then never will
 LINK = Path("/etc/slurm/slurm.conf")
 LOCK = Path(tempfile.gettempdir(), "bams3-slurm.lock")
 PREFIX = "bams3-slurm-"  # of a cluster's folder

@@ -11,11 +11,12 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bams3"
 
 LAYERS = (
-    "errors regions progress pipeline columns",
+    "errors regions progress pipeline columns slices",
     "format store kernels",
     "bam htslib files sam panel tables outputs coverage stats chi2 ld tiles cutting filters fields rowgroups"
-    " reader spans",
-    "ingest query chunkfile depth selection price estimate planned plots verify leftovers resume converter",
+    " reader spans bai starts cuts",
+    "ingest query chunkfile depth selection price estimate planned plots verify leftovers resume converter"
+    " slice_notes slicing",
     "work",
     "cli __init__",
     "__main__",

@@ -307,8 +307,11 @@ def test_two_forced_conversions_of_other_options_at_once_leave_one_whole_store(s
 
 @pytest.fixture(scope="module")
 def spread(shared_data, tmp_path_factory):
+    return spread_reads(shared_data, tmp_path_factory.mktemp("spread") / "spread.bam")
+
+
+def spread_reads(shared_data, path):
     """50,000 real reads, spread over six contigs: 72 spans of 256 kb."""
-    path = tmp_path_factory.mktemp("spread") / "spread.bam"
     _, data = bam_bytes.parted(bam_bytes.decompressed(shared_data / "aln" / "NA12878.chr22.s.bam"))
     chance = random.Random(5)
     several = [bytearray(one) for one in bam_bytes.records(data)]

@@ -10,7 +10,7 @@ import pytest
 import slurm_cluster
 from slurm_cluster import LINK
 
-pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.engine
 
 
 def alive(pid):
@@ -51,14 +51,19 @@ def test_a_job_whose_node_dies_starts_again_on_the_other(slurm, tmp_path):
     job_id = slurm.sbatch("--output=/dev/null", "--wrap", script)
     first = slurm.wait_to_run(job_id)
     slurm.until(lambda: pid.exists() and pid.read_text().endswith("\n"), 30, "the job did not start")
-    try:
-        slurm.kill_node(first.node)
-        assert not alive(int(pid.read_text()))
-        last = slurm.wait(job_id)[0]
-    finally:
-        slurm.revive_node(first.node)
+    slurm.kill_node(first.node)
+    assert not alive(int(pid.read_text()))
+    last = slurm.wait(job_id)[0]
     assert (last.state, last.restarts) == ("COMPLETED", 1)
     assert {first.node, last.node} == {"n1", "n2"}
+
+
+def test_a_revived_node_takes_jobs_again(slurm):
+    slurm.kill_node("n2")
+    job_id = slurm.sbatch("-w", "n2", "--output=/dev/null", "--wrap", "true")
+    assert slurm.jobs(job_id)[0].state == "PENDING"
+    slurm.revive_node("n2")
+    assert slurm.wait(job_id)[0].node == "n2"
 
 
 HOLD = """

@@ -222,7 +222,7 @@ def test_reads_and_a_tool_of_the_user_go_through_it_too(copy):
     assert run(copy) == WORK
     for kind in ("records", "exec"):
         rows = [line.split("\t") for line in (copy / f"results/{kind}.tsv").read_text().splitlines()[1:]]
-        mine = [Path(row[5]) for row in rows if row[0] == "sample2"]
+        mine = [copy / "results" / row[5] for row in rows if row[0] == "sample2"]
         counts = [
             int(pysam.view("-c", str(path))) if kind == "records" else int(path.read_text()) for path in mine
         ]

@@ -53,8 +53,10 @@ def cohort(shared_data, tmp_path_factory):
     (folder / "regions.bed").write_text(bed)
     sheet = "".join(f"{path.stem},{path.name}\n" for path in paths)
     (folder / "samples.csv").write_text(f"sample,alignment\n{sheet}")
-    (folder / "config.yaml").write_text("samples: samples.csv\nregions: regions.bed\n")
-    assert run(folder) == {"convert": 4, "query": 4, "tabulate": 1}
+    config = "samples: samples.csv\nregions: regions.bed\nslices: 3\n"
+    config += "kinds: [count, coverage, records]\nexec: samtools view -c -F 1024 -\n"
+    (folder / "config.yaml").write_text(config)
+    assert run(folder) == {"convert": 4, "plan": 1, "run_slice": 3, "gather": 1}
     return folder
 
 

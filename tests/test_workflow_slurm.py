@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from simulate_cohort import main as simulate
 from test_workflow import SNAKEFILE
 from test_workflow import run as run_here
 
-pytestmark = [pytest.mark.engine, pytest.mark.xdist_group("slurm")]
+pytestmark = pytest.mark.engine
 
 PROFILES = SNAKEFILE.parent / "profiles"
 #: Snakemake as it is, but for its pauses between looks at the queue: 20 s and more in the profile.
@@ -39,12 +38,6 @@ def run(folder, *options):
     return subprocess.run(**snakemake(folder, *options), capture_output=True, timeout=300)
 
 
-def jobs_of(slurm, done):
-    """The jobs that a run submitted, as SLURM remembers them."""
-    run_id = re.search(r"SLURM run ID: (\S+)", done.stdout + done.stderr)[1]
-    return [job for job in slurm.jobs() if job.name == run_id]
-
-
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory):
     """A cohort before its first run."""
@@ -62,7 +55,7 @@ def test_the_cohort_run_on_slurm_gives_the_tables_of_a_run_here(slurm, cohort, t
     assert len(tables) >= 3
     for table in tables:
         assert (there / table).read_bytes() == (here / table).read_bytes()
-    jobs = jobs_of(slurm, done)
+    jobs = slurm.jobs()
     assert {job.state for job in jobs} == {"COMPLETED"}
     assert {job.node for job in jobs} == {"n1", "n2"}
 
@@ -95,7 +88,7 @@ def test_a_job_that_fails_is_tried_again_with_twice_the_memory(slurm, tmp_path):
     options += ["--default-resources", "mem_mb=200 * 2 ** (attempt - 1)"]
     done = run(tmp_path, "--workflow-profile", str(PROFILES / "slurm"), *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    jobs = jobs_of(slurm, done)
+    jobs = slurm.jobs()
     for rule, first_mb in {"from_rule": 150, "from_default": 200, "from_option": 100}.items():
         tried = [(job.state, job.mem_mb) for job in jobs if job.comment == f"rule_{rule}"]
         assert tried == [("FAILED", first_mb), ("COMPLETED", 2 * first_mb)]
@@ -115,16 +108,13 @@ def test_a_job_whose_node_dies_is_no_failure(slurm, tmp_path):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     options = ["--workflow-profile", str(PROFILES / "slurm")]
     with subprocess.Popen(**snakemake(tmp_path, *options), **pipes) as running:
-        end_s = time.monotonic() + 60
-        while not (tmp_path / "started").exists() and time.monotonic() < end_s:
-            time.sleep(0.1)
-        (first,) = [job for job in slurm.jobs() if job.state == "RUNNING"]
         try:
+            slurm.until((tmp_path / "started").exists, 60, "the job did not start")
+            (first,) = slurm.jobs()
             slurm.kill_node(first.node)
             told, _ = running.communicate(timeout=120)
         finally:
-            running.terminate()
-            slurm.revive_node(first.node)
+            running.kill()
     assert running.returncode == 0, told
     assert "Trying to restart" not in told
     (last,) = slurm.jobs(first.job_id)

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 import click
 
 from .. import __version__, kernels
+from ..bai import load_record_starts
 from ..errors import InputError
 from ..format import index, spec
 from ..format.frames import Compression
@@ -22,13 +23,16 @@ from ..format.manifest import is_foreign
 from ..ingest import ConvertOptions, ConvertReport, Source, convert, memory_bytes, workers_within
 from ..progress import Progress
 from ..regions import parse_bp, parse_bytes
-from ..store import Store, is_s3
+from ..slices import Slice
+from ..slicing import convert_slice, seal_slices
+from ..store import LocalStore, Store, is_s3
 from ..store.base import MissingObjectError
 from . import warn
 from .options import quiet as quiet_option
 from .options import threads as threads_option
 from .remote import INPUT_FILE, folder, requests, s3_options
 from .remote import store as store_of
+from .slices import slice_option
 
 #: How much of an input is looked at to tell what it is.
 _HEAD_BYTES = 1 << 16
@@ -70,6 +74,8 @@ _HEAD_BYTES = 1 << 16
 @click.option(
     "--max-memory", metavar="SIZE", help="Memory not to pass, such as 800M; fewer threads if need be."
 )
+@slice_option("Convert this slice alone, in any order, on any machine; then --seal.")
+@click.option("--seal", is_flag=True, help="Make the store of the slices, when all are done.")
 @click.option("--force", is_flag=True, help="Replace a store that is there.")
 @click.option("--json", "as_json", is_flag=True, help="Write what was done, with seconds by stage, as JSON.")
 @quiet_option
@@ -83,6 +89,8 @@ def command(
     compression: str,
     level: int,
     max_memory: str | None,
+    which: Slice | None,
+    seal: bool,
     force: bool,
     as_json: bool,
     quiet: bool,
@@ -91,6 +99,9 @@ def command(
 
     A conversion that was killed goes on where it stopped when the same command is run again.
 
+    One large BAM can be spread over jobs or machines: each runs --slice i/n, with the same options, and when
+    all are done, one runs --seal. The store is that of a single process. An index beside IN is used.
+
     \b
     Examples:
       bams3 convert sample.bam sample.bams3
@@ -98,33 +109,70 @@ def command(
       bams3 convert --reference GRCh38.fa sample.cram sample.bams3
       samtools sort -u unsorted.bam | bams3 convert - sample.bams3
       bams3 convert s3://bucket/sample.bam s3://bucket/sample.bams3
+      bams3 convert sample.bam sample.bams3 --slice 3/8
+      bams3 convert sample.bam sample.bams3 --seal
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     started_s = time.perf_counter()
     kernels.keep_freed_memory()
+    if seal and which:
+        raise click.UsageError("--slice and --seal exclude each other: seal when all slices are done")
+    task = _Task(source, store_of(output), which, seal)
     span_bp = _chunk_span(chunk_size)
-    store = store_of(output)
-    replaces = _manifest_to_replace(store, force)
-    with (
-        _open(source, reference, threads) as (opened, size_bytes),
-        Progress(
-            None if opened.through_htslib else size_bytes, "bytes", "convert", enabled=not quiet
-        ) as progress,
-    ):
-        fitting = _threads_within(max_memory, threads, opened.through_htslib)
-        report = convert(
+    replaces = _manifest_to_replace(task.store, force)
+    with _open(task, reference, threads) as (opened, size_bytes):
+        total = None if opened.through_htslib or which or seal else size_bytes
+        with Progress(total, "bytes", "convert", enabled=not quiet) as progress:
+            fitting = _threads_within(max_memory, threads, opened.through_htslib)
+            options = ConvertOptions(span_bp, chunk_records, Compression(compression, level), fitting)
+            report = task.run(opened, options, replaces, progress)
+    size_in = report.bytes_in if size_bytes is None or which or seal else size_bytes
+    elapsed_s = time.perf_counter() - started_s
+    if as_json:
+        about = {"slice": str(which)} if which else {}
+        click.echo(json.dumps(about | _as_json(report, size_in, elapsed_s), indent=1))
+    elif seal and not quiet:
+        made = f"{report.records:,} reads, {report.chunks:,} chunks, {report.bytes_out / 1e6:,.1f} MB"
+        click.echo(f"sealed in {elapsed_s:.1f} s: {made}", err=True)
+    elif not quiet:
+        click.echo(f"slice {which}: " * bool(which) + _summary(report, size_in, elapsed_s), err=True)
+
+
+class _Task(NamedTuple):
+    """What to do: convert all of an input, or one slice of it, or seal its slices."""
+
+    source: str
+    store: Store
+    which: Slice | None
+    seal: bool
+
+    def run(
+        self, opened: Source, options: ConvertOptions, replaces: bytes | None, progress: Progress
+    ) -> ConvertReport:
+        if self.which:
+            return convert_slice(
+                opened,
+                self.store,
+                options,
+                self.which,
+                known=load_record_starts(*_place(self.source)),
+                on_start=progress.expect,
+                on_progress=progress.advance,
+                on_warning=warn,
+            )
+        provenance = _provenance(self.source)
+        if self.seal:
+            return seal_slices(
+                opened, self.store, options, replaces=replaces, provenance=provenance, on_warning=warn
+            )
+        return convert(
             opened,
-            store,
-            ConvertOptions(span_bp, chunk_records, Compression(compression, level), fitting),
+            self.store,
+            options,
             replaces=replaces,
-            provenance=_provenance(source),
+            provenance=provenance,
             on_progress=progress.advance,
             on_warning=warn,
         )
-    size_in = report.bytes_in if size_bytes is None else size_bytes
-    if as_json:
-        click.echo(json.dumps(_as_json(report, size_in, time.perf_counter() - started_s), indent=1))
-    elif not quiet:
-        click.echo(_summary(report, size_in, time.perf_counter() - started_s), err=True)
 
 
 def _chunk_span(text: str) -> int:
@@ -184,23 +232,37 @@ class _Input(NamedTuple):
 
 
 @contextlib.contextmanager
-def _open(name: str, reference: Path | None, threads: int) -> Iterator[tuple[Source, int | None]]:
+def _open(task: _Task, reference: Path | None, threads: int) -> Iterator[tuple[Source, int | None]]:
     """The input as BGZF blocks, and its size if known: a BAM as it is, all else through htslib."""
     from ..sam import open_as_bam
 
-    path, label = Path(name), "stdin" if name == "-" else name
+    name, path = task.source, Path(task.source)
+    label = "stdin" if name == "-" else name
+    sliced = bool(task.which) or task.seal
+    if sliced and (name == "-" or (not is_s3(name) and path.is_fifo())):
+        raise _not_sliceable(label, "a pipe", "write it to a file first")
     with contextlib.ExitStack() as stack:
         found = _look_at(name, label, stack)
         if found.form == "bam":
             file = found.stream or stack.enter_context(path.open("rb", buffering=0))
             yield Source(label, file, found.identity, found.seekable), found.size_bytes
-        else:
-            given = found.stream or path
-            bam = stack.enter_context(
-                open_as_bam(given, reference=reference, threads=threads, on_warning=warn)
-            )
-            source = Source(label, bam, found.identity, seekable=False, through_htslib=True)
-            yield source, found.size_bytes
+            return
+        if sliced:
+            form = "a BAM without BGZF blocks" if found.form == "other-bam" else found.form.upper()
+            raise _not_sliceable(label, form, f"make a BAM of it: samtools view -b -o in.bam {label}")
+        given = found.stream or path
+        bam = stack.enter_context(open_as_bam(given, reference=reference, threads=threads, on_warning=warn))
+        yield Source(label, bam, found.identity, seekable=False, through_htslib=True), found.size_bytes
+
+
+def _not_sliceable(label: str, form: str, cure: str) -> InputError:
+    words = f"{label}: --slice and --seal take a BAM file, not {form}"
+    return InputError(words, kind="not-sliceable", hint=f"{cure}, or convert it whole, without --slice")
+
+
+def _place(name: str) -> tuple[Store, str]:
+    """What lies beside an input, and its name there."""
+    return folder(name) if is_s3(name) else (LocalStore(Path(name).parent), Path(name).name)
 
 
 def _look_at(name: str, label: str, stack: contextlib.ExitStack) -> _Input:

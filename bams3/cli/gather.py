@@ -21,8 +21,8 @@ def command(plan: Path, output: str, plots: bool) -> None:
     """Tables of PLAN, once all of its units are done, into a folder.
 
     counts.tsv, depth.tsv and breadth.tsv have a row a region and a column a sample. records.tsv and exec.tsv
-    say where each sample's file of a region lies. multiqc/ has what MultiQC reads. Where units are missing,
-    nothing is written; exit code 5.
+    say where each sample's file of a region lies, from DIR. multiqc/ has what MultiQC reads. Where units are
+    missing, nothing is written; exit code 5.
 
     \b
     Examples:
@@ -34,7 +34,7 @@ def command(plan: Path, output: str, plots: bool) -> None:
     if plots:
         from ..plots import write_heat_map  # before anything is written: matplotlib may be missing
     mine = read_plan(plan)
-    found = gather(mine, store(mine.work))
+    found = gather(mine, store(mine.work), output)
     files = {f"{name}.tsv": "".join(format_counts(table)).encode() for name, table in found.tables.items()}
     files |= found.files
     if plots:

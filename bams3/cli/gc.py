@@ -33,7 +33,8 @@ def command(store: str, older_than: str, dry_run: bool, quiet: bool) -> None:
     """Remove objects of STORE that its manifest does not name, and uploads to S3 that were not finished.
 
     They are left where a conversion was killed and not run again. (Run again, it goes on where it stopped
-    and removes them.) Without a manifest all that a conversion wrote goes. Writes key and bytes of each.
+    and removes them.) Without a manifest all that a conversion wrote goes, slices that are not sealed yet
+    too. Writes key and bytes of each.
 
     \b
     Examples:

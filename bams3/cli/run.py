@@ -12,17 +12,20 @@ import click
 
 from ..errors import InputError, PartialError
 from ..progress import Progress
+from ..slices import Slice
 from . import counted
 from .options import quiet as quiet_option
 from .options import threads as threads_option
 from .remote import INPUT_FILE, OUTPUT_FILE, count, opener, s3_options
+from .slices import slice_option
 
 if TYPE_CHECKING:
     from ..work.plan import Plan
     from ..work.runner import Summary
 
-#: Where schedulers tell a job its place in an array, and what they count from.
+#: Where schedulers tell a job its place in an array, and what they count from; and what they call it.
 _ARRAYS = {"SLURM_ARRAY_TASK_ID": 1, "AWS_BATCH_JOB_ARRAY_INDEX": 0}
+_JOBS = ("SLURM_JOB_ID", "AWS_BATCH_JOB_ID")
 _UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([smhd]?)")
 
@@ -45,7 +48,7 @@ class Duration(click.ParamType[float]):
 @s3_options
 @click.command(short_help="Run a slice of a plan.", no_args_is_help=True)
 @click.argument("plan", type=INPUT_FILE, metavar="PLAN")
-@click.option("--slice", "place", metavar="I/N", help="Run the I-th of N slices [all, one after the other].")
+@slice_option("Run this slice alone [all, one after the other].")
 @click.option(
     "--slice-from-env",
     is_flag=True,
@@ -65,7 +68,7 @@ class Duration(click.ParamType[float]):
 @quiet_option
 def command(
     plan: Path,
-    place: str | None,
+    which: Slice | None,
     slice_from_env: bool,
     stop_after: float | None,
     retry_failed: bool,
@@ -91,34 +94,29 @@ def command(
 
     mine = read_plan(plan)
     if slice_from_env:
-        if place is not None:
+        if which is not None:
             raise InputError("--slice and --slice-from-env exclude each other", kind="usage")
-        place = f"{_from_environment()}/{mine.n_slices}"
-    numbers = range(1, mine.n_slices + 1) if place is None else [_slice(place, mine)]
+        which = Slice(_from_environment(), mine.n_slices)
+    numbers = range(1, mine.n_slices + 1) if which is None else [_number(which, mine)]
     found = _run(mine, numbers, threads, stop_after, retry_failed, quiet)
     _check(mine, found)
     if summary is not None:
         summary.write_text(json.dumps([_as_json(one) for one in found], indent=1) + "\n", encoding="utf-8")
 
 
-def _slice(place: str, plan: Plan) -> int:
-    """The number of a slice ``I/N`` of a plan.
+def _number(which: Slice, plan: Plan) -> int:
+    """The number of a slice of a plan.
 
     Raises
     ------
     InputError
         ``bad-slice``.
     """
-    found = re.fullmatch(r"([0-9]+)/([0-9]+)", place)
-    if found is None:
-        raise InputError(f"--slice {place}: write I/N, such as 3/50", kind="bad-slice")
-    if int(found[2]) != plan.n_slices:
-        message = f"--slice {place}: the plan has {counted(plan.n_slices, 'slice')}"
-        raise InputError(
-            message, kind="bad-slice", hint="plan anew to change how many: what is done stays done"
-        )
-    plan.slice_units(int(found[1]))
-    return int(found[1])
+    if which.n != plan.n_slices:
+        message = f"--slice {which}: the plan has {counted(plan.n_slices, 'slice')}"
+        raise InputError(message, kind="bad-slice", hint="plan anew to change that; what is done stays done")
+    plan.slice_units(which.i)
+    return which.i
 
 
 def _from_environment() -> int:
@@ -156,6 +154,7 @@ def _run(
                 workers=workers,
                 stop_after_s=left_s,
                 retry_failed=again,
+                job=next((f"{name}={os.environ[name]}" for name in _JOBS if name in os.environ), ""),
                 on_done=progress.advance,
             )
             count(one.requests)

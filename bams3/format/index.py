@@ -112,6 +112,7 @@ def chunk_key(folder: str, row: Any) -> str:
 _STORE_KEY = re.compile(
     r"_metadata\.json|_provenance\.json|_header-[0-9a-f]{8}\.sam|_index-[0-9a-f]{8}\.bin"
     r"|data/[^/]+/[0-9]{10,}\.[0-9]+-[0-9a-f]{8}\.chunk|_resume/[0-9a-f]{16}/[0-9]{8}\.json"
+    r"|_resume/[0-9a-f]{16}/[0-9]+-of-[0-9]+\.[0-9a-f]{16}-[0-9a-f]{16}/(?:done|[0-9]{12})\.json"
 )
 
 
@@ -216,7 +217,7 @@ class _SectionParts:
 
     def pack(self) -> None:
         """Compress the depth of a section that is complete: a genome's would take 250 MB."""
-        self.packed |= {number: _pack_uint64(sums) for number, sums in self.frames.items()}
+        self.packed |= {number: pack_uint64(sums) for number, sums in self.frames.items()}
         self.frames = {}
 
 
@@ -252,7 +253,7 @@ class IndexWriter:
         """The index object, and the part of the manifest that finds things in it."""
         out = _Ranges()
         self._parts[self._current].pack()
-        ranges: dict[str, Any] = {"totals": out.add(_pack_uint64(self._totals))}
+        ranges: dict[str, Any] = {"totals": out.add(pack_uint64(self._totals))}
         ranges["costs"] = out.add(pack_costs(np.concatenate(self._costs)))
         filled = [pair for pair in zip(self._sections, self._parts, strict=True) if pair[1].rows]
         sections = [out.section(section, parts) for section, parts in filled]
@@ -266,14 +267,15 @@ class IndexWriter:
         return b"".join(out.parts), ranges
 
 
-def _pack_uint64(values: Array) -> bytes:
+def pack_uint64(values: Array) -> bytes:
+    """Numbers as an index range; ``parse_uint64`` is the inverse."""
     flat = np.ascontiguousarray(values).reshape(-1).view(np.uint8)
     return pack_frames(list(kernels.split_planes(flat, 8)), PLAIN_ZSTD)
 
 
 def pack_costs(rows: Array) -> bytes:
     """The range of costs (COST rows): number by number, as those of one kind compress best together."""
-    return _pack_uint64(rows.view(np.uint64).reshape(-1, len(spec.COSTS)).T)
+    return pack_uint64(rows.view(np.uint64).reshape(-1, len(spec.COSTS)).T)
 
 
 def _json(value: Any) -> bytes:
@@ -317,7 +319,8 @@ def _one_frame(data: bytes) -> Array:
     return streams[0]
 
 
-def _uint64(data: bytes, what: str) -> Array:
+def parse_uint64(data: bytes, what: str) -> Array:
+    """Numbers of an index range; ``what`` names it in errors."""
     streams = unpack_frames(data, spec.MAX_INDEX_RANGE_BYTES)
     if len(streams) != 8 or len({stream.size for stream in streams}) != 1:
         raise corrupt_index(f"the index range of {what} is malformed")
@@ -326,7 +329,7 @@ def _uint64(data: bytes, what: str) -> Array:
 
 def parse_totals(data: bytes, n_contigs: int) -> Array:
     """Totals (contigs + 1, 34), the unplaced reads last."""
-    values = _uint64(data, "totals")
+    values = parse_uint64(data, "totals")
     if values.size != (n_contigs + 1) * len(spec.TOTALS):
         raise corrupt_index("the index does not have totals for every contig")
     return values.reshape(n_contigs + 1, len(spec.TOTALS))
@@ -334,7 +337,7 @@ def parse_totals(data: bytes, n_contigs: int) -> Array:
 
 def parse_costs(data: bytes) -> Array:
     """COST rows of all chunks but those of unplaced reads, in file order."""
-    values = _uint64(data, "costs")
+    values = parse_uint64(data, "costs")
     if values.size % len(spec.COSTS):
         raise corrupt_index("the index does not have every cost of a chunk")
     rows = np.ascontiguousarray(values.reshape(len(spec.COSTS), -1).T).view(COST).reshape(-1)
@@ -381,7 +384,7 @@ def parse_directories(data: bytes, rows: Array) -> list[Directory]:
 
 def parse_depth(data: bytes) -> Array:
     """Aligned bases per window of one frame (uint64)."""
-    return _uint64(data, "depth")
+    return parse_uint64(data, "depth")
 
 
 def groups_by_chunk(directory: Directory) -> Iterable[tuple[int, Array]]:

@@ -1,4 +1,4 @@
-"""An object in S3 as a file that is read from front to back, the next parts fetched meanwhile."""
+"""An object in S3 as a file that is read on from any place, the next parts fetched meanwhile."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a request, and how many are under way.
 _PART_BYTES, _PARTS = 4 << 20, 6
+#: Bytes of the first request at a new place, of which little may be wanted; the next ones double.
+_FIRST_BYTES = 256 << 10
 
 
 class S3Stream(io.RawIOBase):
@@ -36,6 +38,7 @@ class S3Stream(io.RawIOBase):
         self._parts: deque[Future[bytes]] = deque()
         self._next = 0  # of the part that is asked for next
         self._at = 0  # of what is read next
+        self._asked = 0  # requests since the last seek
         self._part = memoryview(b"")
 
     def readable(self) -> bool:
@@ -56,6 +59,7 @@ class S3Stream(io.RawIOBase):
             self._parts.clear()
             self._part = memoryview(b"")
             self._at = self._next = start + offset
+            self._asked = 0
         return self._at
 
     def readinto(self, buffer: WriteableBuffer) -> int:
@@ -68,10 +72,12 @@ class S3Stream(io.RawIOBase):
         return n
 
     def _fetched(self) -> Iterator[bytes]:
-        while self._next < self.size_bytes and len(self._parts) < _PARTS:
-            size_bytes = min(_PART_BYTES, self.size_bytes - self._next)
+        most = min(_PARTS, self._asked // 2 + 1)
+        while self._next < self.size_bytes and len(self._parts) < most:
+            size_bytes = min(_PART_BYTES, _FIRST_BYTES << self._asked, self.size_bytes - self._next)
             self._parts.append(self._pool.submit(self._fetch, self._next, size_bytes))
             self._next += size_bytes
+            self._asked = min(self._asked + 1, 20)
         if self._parts:
             yield self._parts.popleft().result()
 

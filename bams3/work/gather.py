@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ import numpy as np
 
 from .. import coverage
 from ..errors import PartialError
-from ..store import Store
+from ..slices import Slice, format_slices
+from ..store import Store, is_s3
 from ..tables import REGION_COLUMNS, CountedRegion, CountTable
 from .journal import LOGS, Attempt, Receipt, State, read_attempts, receipts
 from .plan import Plan
@@ -144,8 +146,8 @@ class Gathered:
     files: dict[str, bytes]
 
 
-def gather(plan: Plan, work: Store) -> Gathered:
-    """The tables of a plan.
+def gather(plan: Plan, work: Store, beside: str) -> Gathered:
+    """The tables of a plan; files of results are named as they are found from the folder ``beside``.
 
     Raises
     ------
@@ -155,12 +157,11 @@ def gather(plan: Plan, work: Store) -> Gathered:
     found = receipts(work)
     lost = missing(plan, work, found)
     if lost:
-        slices = sorted({one.slice_number for one in lost})
-        shown = ", ".join(map(str, slices[:20])) + (", ..." if len(slices) > 20 else "")
+        slices = format_slices({Slice(one.slice_number, plan.n_slices) for one in lost})
         raise PartialError(
             f"{len(lost)} of {plan.n_units} units are not done, the first: {lost[0].what}: {lost[0].why}",
             kind="missing-units",
-            hint=f"run slice{'s' * (len(slices) > 1)} {shown} of the plan; bams3 status --missing lists all",
+            hint=f"run {slices} of the plan; bams3 status --missing lists all",
         )
     out = Gathered({}, {})
     for number, kind in enumerate(plan.kinds):
@@ -173,7 +174,7 @@ def gather(plan: Plan, work: Store) -> Gathered:
         elif kind.name == "coverage":
             out.tables.update(_coverage_tables(plan, np.array(results, np.int64)))
         else:
-            out.files[f"{kind.name}.tsv"] = _list_of_files(plan, results)
+            out.files[f"{kind.name}.tsv"] = _list_of_files(plan, results, _way(beside, plan.work))
     return out
 
 
@@ -208,11 +209,16 @@ def _table(plan: Plan, counts: Any, column: str) -> CountTable:
     return CountTable(_rows(plan), tuple(sample.name for sample in plan.samples), counts, column)
 
 
-def _list_of_files(plan: Plan, results: list[list[Any]]) -> bytes:
+def _way(beside: str, work: str) -> str:
+    """The work folder from another, where both are on a disk."""
+    return work if is_s3(work) or is_s3(beside) else os.path.relpath(work, beside)
+
+
+def _list_of_files(plan: Plan, results: list[list[Any]], way: str) -> bytes:
     """A row a file: sample, region, where it lies, bytes."""
     lines = ["\t".join(["sample", *REGION_COLUMNS, "file", "bytes"])]
     for i, sample in enumerate(plan.samples):
         for region, row in zip(_rows(plan), results, strict=True):
-            place = f"{plan.work.rstrip('/')}/{row[i]['file']}"
+            place = f"{way}/{row[i]['file']}"
             lines.append("\t".join(map(str, (sample.name, *region, place, row[i]["bytes"]))))
     return ("\n".join(lines) + "\n").encode("utf-8", "surrogateescape")

@@ -64,15 +64,16 @@ def folder_of(plan: Plan, slice_number: int) -> str:
 
 
 class Journal:
-    """The log of this attempt at a slice."""
+    """The log of this attempt at a slice; ``job`` is what the scheduler calls it."""
 
-    def __init__(self, work: Store, plan: Plan, slice_number: int) -> None:
+    def __init__(self, work: Store, plan: Plan, slice_number: int, job: str) -> None:
         self._work = work
         self.attempt = f"{int(time.time() * 1000):013}-{secrets.token_hex(3)}"
         self._key = folder_of(plan, slice_number) + self.attempt
         self._part, self._lines, self._size, self._clean = 0, list[str](), 0, True
         self._flushed_s = time.monotonic()
-        self.write("attempt", **_who_i_am(), slices=plan.n_slices)
+        who = {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid()), "job": job}
+        self.write("attempt", **who, slices=plan.n_slices)
         self.flush()
 
     def write(self, event: str, **fields: Any) -> None:
@@ -99,10 +100,6 @@ class Journal:
             self._part, self._lines, self._size = self._part + 1, [], 0
 
 
-def _who_i_am() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "born": _born(os.getpid()), "job": _job()}
-
-
 def _born(pid: int) -> str:
     """When a process began, where it can be told: numbers of processes come again."""
     try:
@@ -110,12 +107,6 @@ def _born(pid: int) -> str:
         return line.rsplit(")", 1)[1].split()[19]  # the name before may hold anything
     except (OSError, IndexError):
         return ""
-
-
-def _job() -> str:
-    """The scheduler's name for what runs this; the same for the second try of a job that was requeued."""
-    names = ("SLURM_JOB_ID", "AWS_BATCH_JOB_ID")
-    return next((f"{name}={os.environ[name]}" for name in names if name in os.environ), "")
 
 
 # ---- reading ----
@@ -171,13 +162,13 @@ class Attempt:
         elif event == "end":
             self.ended, self.begun = line, {}
 
-    def is_running(self, now_s: float) -> bool:
-        """Whether its process may still be there."""
+    def is_running(self, now_s: float, job: str = "") -> bool:
+        """Whether its process may still be there; ``job`` asks, which may have been requeued."""
         if self.ended is not None or not self.who:
             return False
         if self.who["host"] == socket.gethostname():
             return bool(self.who["born"]) and _born(self.who["pid"]) == self.who["born"]
-        if self.who["job"] and self.who["job"] == _job():
+        if job and self.who["job"] == job:
             return False  # this job, before it was started anew
         return now_s - self.last_s < SILENT_S
 
@@ -245,8 +236,8 @@ class State:
     set_aside: set[int] = field(default_factory=set)
 
     @classmethod
-    def of(cls, attempts: Iterable[Attempt], now_s: float) -> State:
-        """The state that attempts at one plan left."""
+    def of(cls, attempts: Iterable[Attempt], now_s: float, job: str = "") -> State:
+        """The state that attempts at one plan left, as a job of this name sees it."""
         state = cls()
         alone: dict[int, int] = {}
         for attempt in attempts:
@@ -254,7 +245,7 @@ class State:
             for unit, failure in attempt.failed.items():
                 state.failed[unit] = failure
             lost = [(unit, was_alone * MOST_DEATHS) for unit, was_alone in attempt.died]
-            if attempt.is_running(now_s):
+            if attempt.is_running(now_s, job):
                 state.running |= attempt.begun.keys()
             else:
                 lost += attempt.begun.items()

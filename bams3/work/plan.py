@@ -32,8 +32,9 @@ from .loads import loads
 FORMAT, VERSION = "bams3-plan", 1
 #: Stores that are asked at once where they are far away.
 _PARALLEL = 16
-#: Memory of a process that runs units, and of a worker with a chunk in hand (tests/bench/work.py).
-_PROCESS_MB, _WORKER_MB = 90, 260
+#: Memory of a process that runs units, and of a worker of each kind that has a chunk in hand.
+_PROCESS_MB = 90
+_WORKER_MB = {"count": 100, "coverage": 150, "records": 450, "exec": 450, "stats": 100}
 
 OpenStore = Callable[[str], Store]
 
@@ -154,7 +155,7 @@ class Plan:
 
     def mem_mb(self, workers: int) -> int:
         """Memory that a job with so many workers is likely to need."""
-        return _PROCESS_MB + workers * _WORKER_MB
+        return _PROCESS_MB + workers * max(_WORKER_MB[kind.name] for kind in self.kinds)
 
 
 # ---- making one ----

@@ -55,6 +55,7 @@ def run_slice(
     workers: int = 1,
     stop_after_s: float | None = None,
     retry_failed: bool = False,
+    job: str = "",
     on_done: Callable[[int], None] = lambda _: None,
 ) -> Summary:
     """Run what is left of a slice.
@@ -65,6 +66,8 @@ def run_slice(
         Seconds after which no more is begun and what runs is stopped.
     retry_failed
         Whether units are run again that failed for good, or that were set aside.
+    job
+        What the scheduler calls what runs this: the same where a job was requeued.
     on_done
         Called with how many units were done or failed.
 
@@ -83,7 +86,7 @@ def run_slice(
     work = open_store(plan.work)
     before = work.requests.as_dict()
     units = plan.slice_units(slice_number)
-    state = State.of(read_attempts(work, folder_of(plan, slice_number)), time.time())
+    state = State.of(read_attempts(work, folder_of(plan, slice_number)), time.time(), job)
     left = [unit for unit in plan.to_do(slice_number) if unit not in state.done]
     summary = Summary(slice_number, len(units), len(units) - len(left))
     if not retry_failed:
@@ -92,7 +95,7 @@ def run_slice(
         left = [unit for unit in left if unit not in summary.failed and unit not in state.set_aside]
     if left:
         deadline_s = None if stop_after_s is None else time.monotonic() + stop_after_s
-        run = _Run(plan, open_store, Journal(work, plan, slice_number), summary, deadline_s, on_done)
+        run = _Run(plan, open_store, Journal(work, plan, slice_number, job), summary, deadline_s, on_done)
         run.all_of(left, set(state.suspects), workers)
     after = work.requests.as_dict()
     summary.requests.add(**{name: after[name] - before[name] for name in after})

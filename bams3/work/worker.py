@@ -83,7 +83,8 @@ def _serve(connection: Connection, plan: Plan, open_store: OpenStore, parent: in
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     kernels.keep_freed_memory()
     try:
-        _answer(connection, _Runner(plan, open_store))
+        with contextlib.suppress(_Ended):
+            _answer(connection, _Runner(plan, open_store))
     finally:
         if os.getppid() != parent:  # nobody else ends what tools have left
             os.killpg(0, signal.SIGKILL)
@@ -100,11 +101,15 @@ def _answer(connection: Connection, runner: _Runner) -> None:
             connection.send(("idle", peak_mb, runner.requests()))
 
 
+class _Ended(BaseException):
+    """The process is to end: raised wherever it is, so that nothing half-written stays."""
+
+
 def _end_group(*_: object) -> NoReturn:
     """End this process and its tools; half-written results go with it."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)
-    raise SystemExit(143)
+    raise _Ended
 
 
 def _end_with(parent: int) -> None:

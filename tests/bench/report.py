@@ -247,6 +247,37 @@ def _cases(usd: Row) -> str:
     return " / ".join(f"{usd[case]:.2g}" for case in ("same_region", "cross_region", "internet"))
 
 
+# ---- plans ----
+
+
+def render_work(rows: list[Row]) -> str:
+    """Three tables: plans of a large cohort, slices of a real one, and one unit run in three ways."""
+    lines = [
+        "| 1,000 samples x 100 regions | units | slices | seconds | peak memory |",
+        "|---|---|---|---|---|",
+    ]
+    for row in (row for row in rows if row.get("samples") == 1_000):
+        took = f"{_three_digits(row['seconds'])} s | {row['peak_mb']:.0f} MB"
+        lines.append(f"| `{row['what']}` | {row['units']:,} | {row['slices']} | {took} |")
+    head = "| 40 samples x 200 regions | units | CPU-seconds of 8 slices | slowest / median | peak memory |"
+    lines += ["", head, "|---|---|---|---|---|"]
+    for row in (row for row in rows if "cpu_seconds" in row):
+        span = f"{_three_digits(min(row['cpu_seconds']))}-{_three_digits(max(row['cpu_seconds']))}"
+        cells = f"{row['units']:,} | {span} | {row['dearest_to_median']:.2f} | {row['peak_mb']:.0f} MB"
+        lines.append(f"| {row['what']} | {cells} |")
+    lines += ["", "| one count | seconds each | times that in a slice |", "|---|---|---|"]
+    each = {row["what"]: row["seconds"] / row["units"] for row in rows if row["what"].startswith("a count")}
+    for what, seconds in each.items():
+        lines.append(f"| {what} | {seconds:.4f} s | {seconds / each['a count in a slice']:,.0f} |")
+    dearest = next(row["dearest_to_cheapest"] for row in rows if "dearest_to_cheapest" in row)
+    footing = (
+        f"Predicted costs of the 400 slices are within {dearest - 1:.1%} of each other. SLURM on one machine"
+        f" with two nodes of four CPUs; {_all(rows, 'date')}, {_all(rows, 'cores')} cores of"
+        f" {_all(rows, 'cpu')}, commit {_all(rows, 'commit')}."
+    )
+    return "\n".join([*lines, "", footing, ""])
+
+
 #: What each page shows: the kinds of its rows in the order of their places, and how they become tables.
 PAGES: dict[str, tuple[tuple[str, Callable[[list[Row]], str]], ...]] = {
     "README.md": (
@@ -255,6 +286,7 @@ PAGES: dict[str, tuple[tuple[str, Callable[[list[Row]], str]], ...]] = {
         ("prices", render_prices),
         ("s3", render_s3),
         ("cost", render_cost),
+        ("work", render_work),
     ),
     "tests/bench/README.md": (("convert-profile", render_profile), ("sizes", render_sizes)),
 }
