@@ -271,13 +271,17 @@ def test_units_of_a_damaged_log_are_run_again(cohort, tmp_path, damage):
     assert work.gather() == wanted
 
 
-def test_a_result_file_that_was_removed_is_made_again_by_a_new_plan(cohort, tmp_path):
+@pytest.mark.parametrize("how", ["removed", "cut"])
+def test_a_result_file_that_is_not_as_it_was_is_made_again_by_a_new_plan(cohort, tmp_path, how):
     work = plan(tmp_path, cohort.sheet, "-L", cohort.bed, "--records")
     assert run("run", work.plan, "--quiet").code == 0
     wanted = work.gather()
     (path,) = work.folder.glob("records/S2/whole.*.bam")
     data = path.read_bytes()
-    path.unlink()
+    if how == "cut":
+        path.write_bytes(data[:500])
+    else:
+        path.unlink()
     done = run("gather", work.plan, "-o", tmp_path / "out")
     assert done.kind == "missing-units"
     assert "plan again" in done.err

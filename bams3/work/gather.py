@@ -134,7 +134,7 @@ def _why(plan: Plan, state: State, number: int) -> str:
     if number in state.suspects:
         return "was begun when its process ended"
     if number in state.done or plan.done[number]:
-        return "its result was removed: plan again"
+        return "its result was removed or cut: plan again"
     return "was not run"
 
 

@@ -261,16 +261,17 @@ class State:
 
 
 def receipts(work: Store) -> Mapping[str, Receipt]:
-    """Every receipt in a work folder by its unit's key, whose files are there."""
+    """Every receipt in a work folder by its unit's key, whose files are there, and as long as they were."""
     found: dict[str, Receipt] = {}
     for attempt in read_attempts(work, LOGS):
         found |= attempt.keys
     if any(isinstance(receipt.result, dict) and "file" in receipt.result for receipt in found.values()):
-        there = {entry.key for folder in ("records/", "exec/") for entry in work.entries(folder)}
+        there = {one.key: one.size_bytes for folder in ("records/", "exec/") for one in work.entries(folder)}
         found = {key: r for key, r in found.items() if _has_file(r, there)}
     return found
 
 
-def _has_file(receipt: Receipt, there: set[str]) -> bool:
-    file = receipt.result.get("file") if isinstance(receipt.result, dict) else None
-    return file is None or file in there
+def _has_file(receipt: Receipt, there: Mapping[str, int]) -> bool:
+    result = receipt.result
+    is_file = isinstance(result, dict) and "file" in result
+    return not is_file or there.get(result["file"]) == result["bytes"]
