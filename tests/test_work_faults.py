@@ -75,7 +75,7 @@ def test_a_tool_that_fails_fails_its_unit_alone(cohort, tmp_path):
     assert "no chimney" in lost["why"]
     done = run("gather", work.plan, "-o", tmp_path / "out")
     assert done.code == 5
-    assert f"hint: run slice {lost['slice_number']} of the plan" in done.err
+    assert f"hint: run slice {lost['slice_number']}/2 of the plan" in done.err
     assert not (tmp_path / "out").exists()
     assert run("run", work.plan, "--quiet").code == 5
     assert keys(work, "failed") == [failed["unit"]] * 2

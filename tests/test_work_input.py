@@ -140,14 +140,14 @@ def test_a_plan_that_is_not_there_is_the_callers_mistake(tmp_path):
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("0/5", "there is no slice 0: the plan has 1 to 5"),
-        ("6/5", "there is no slice 6: the plan has 1 to 5"),
+        ("0/5", "slices are numbered from 1/5 to 5/5"),
+        ("6/5", "slices are numbered from 1/5 to 5/5"),
         ("1/4", "the plan has 5 slices"),
-        ("x", "write I/N"),
-        ("", "write I/N"),
-        ("1", "write I/N"),
-        ("-1/5", "write I/N"),
-        ("1/5 ", "write I/N"),
+        ("x", "write i/n"),
+        ("", "write i/n"),
+        ("1", "write i/n"),
+        ("-1/5", "write i/n"),
+        ("1/5 ", "write i/n"),
     ],
 )
 def test_a_slice_that_is_not_there_is_refused(counted, place, words):
