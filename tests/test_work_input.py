@@ -140,8 +140,8 @@ def test_a_plan_that_is_not_there_is_the_callers_mistake(tmp_path):
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("0/5", "slices are numbered from 1/5 to 5/5"),
-        ("6/5", "slices are numbered from 1/5 to 5/5"),
+        ("0/5", "numbered from 1/5 to 5/5"),
+        ("6/5", "numbered from 1/5 to 5/5"),
         ("1/4", "the plan has 5 slices"),
         ("x", "write i/n"),
         ("", "write i/n"),
@@ -210,11 +210,11 @@ def test_a_work_folder_that_became_a_file_is_one_line(counted):
 
 
 def small_files():
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (250_000, 250_000))
 
 
 def test_a_disk_that_is_full_in_mid_slice_loses_nothing(cohort, tmp_path):
-    bed = many_regions(tmp_path / "many.bed", 600)
+    bed = many_regions(tmp_path / "many.bed", 1000)
     work = plan(tmp_path, cohort.sheet, "-L", bed, "--count", "--coverage", "--slices", 1)
     done = work.run_apart("--workers", 2, preexec_fn=small_files)
     assert done.kind == "disk"
@@ -223,7 +223,7 @@ def test_a_disk_that_is_full_in_mid_slice_loses_nothing(cohort, tmp_path):
     assert {lost["why"] for lost in work.missing()} <= {"was not run", "was begun when its process ended"}
     assert work.run("--workers", 2).code == 0
     assert set(work.times_done().values()) == {1}
-    assert len(work.times_done()) == 2400
+    assert len(work.times_done()) == 4000
     assert work.missing() == []
 
 
