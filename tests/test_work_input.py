@@ -228,7 +228,7 @@ def test_a_disk_that_is_full_in_mid_slice_loses_nothing(cohort, tmp_path):
 
 
 def test_a_tool_whose_output_finds_no_room_fails_alone(cohort, tmp_path):
-    tool = "if [ {name} = r2 ]; then head -c 200000 /dev/zero; else echo {name}; fi"
+    tool = "if [ {name} = r2 ]; then head -c 400000 /dev/zero; else echo {name}; fi"
     bed = many_regions(tmp_path / "many.bed", 5)
     work = plan(tmp_path, cohort.store("S1"), "-L", bed, "--exec", tool)
     done = work.run_apart(preexec_fn=small_files)
