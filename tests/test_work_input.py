@@ -4,6 +4,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 from pathlib import Path
 
@@ -189,6 +190,21 @@ def test_a_job_of_an_array_that_is_not_the_plans_is_refused(counted, monkeypatch
 def test_a_time_that_is_none_is_refused(counted, text):
     assert counted.run("--stop-after", text).kind == "usage"
     assert not counted.folder.exists()
+
+
+def test_a_name_that_would_end_the_quotes_of_a_command_is_refused(cohort, tmp_path):
+    bed = tmp_path / "odd.bed"
+    bed.write_text("chr1\t0\t900\tok\nchr1\t0\t900\t';touch${IFS}here;'\n")
+    for tool in ("echo '{name}'", 'echo "{name}"'):
+        work = plan(
+            tmp_path, cohort.store("S1"), "-L", bed, "--exec", f"cat >/dev/null; {tool}", "--slices", 1
+        )
+        done = work.run()
+        assert done.code == 5
+        assert "{name} stands within quotes" in in_words(done.err)
+        assert len(work.times_done()) == 1
+        assert not list(tmp_path.glob("**/here*"))
+        shutil.rmtree(work.folder)
 
 
 # ---- disks ----

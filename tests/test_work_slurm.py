@@ -153,6 +153,28 @@ esac
     assert found == [int(pysam.view("-c", str(bam), place)) for place in places]
 
 
+def test_one_bam_is_converted_by_an_array_of_which_two_are_killed(slurm, shared_data, tmp_path):
+    bam = shared_data / "aln/NA12878_S1.chr20.10_10p1mb.bam"
+    options = ["--chdir", str(tmp_path), "--export=ALL,PATH=" + ENVIRONMENT["PATH"], "--output=/dev/null"]
+    small = "--chunk-size 256K --chunk-records 5000"
+    run = f"bams3 convert {bam} sliced.bams3 {small} --slice $SLURM_ARRAY_TASK_ID/8 --quiet"
+    killed = f"case $SLURM_ARRAY_TASK_ID in 1|4) timeout -s KILL 0.25 {run};; *) {run};; esac"
+    first = slurm.wait(slurm.sbatch("--array=1-8", *options, "--wrap", killed), 120)
+    assert sorted(n for n, task in first.items() if task.state == "FAILED") == [1, 4]
+    refused = bams3(tmp_path, "convert", str(bam), "sliced.bams3", *small.split(), "--seal")
+    assert refused.returncode == 2
+    assert "slices 1/8 and 4/8" in refused.stderr
+    again = slurm.wait(slurm.sbatch("--array=1,4", *options, "--wrap", run), 120)
+    assert {task.state for task in again.values()} == {"COMPLETED"}
+    sealed = bams3(tmp_path, "convert", str(bam), "sliced.bams3", *small.split(), "--seal")
+    assert sealed.returncode == 0, sealed.stderr
+    assert bams3(tmp_path, "convert", str(bam), "whole.bams3", *small.split()).returncode == 0
+    differ = subprocess.run(["diff", "-rq", "sliced.bams3", "whole.bams3"], cwd=tmp_path, capture_output=True)
+    assert differ.stdout.decode().split() == (
+        "Files sliced.bams3/_provenance.json and whole.bams3/_provenance.json differ".split()
+    )
+
+
 def test_status_tells_how_far_it_is_while_it_runs(slurm, real, tmp_path):
     store = next((real / "results/stores").glob("*chr20.bams3"))
     (tmp_path / "r.bed").write_text("".join(f"chr20\t{i}\t{i + 9}\n" for i in range(10_000_000, 10_000_040)))

@@ -10,8 +10,10 @@ import click
 
 from ..coverage import DEFAULT_EXCLUDE_FLAGS
 from ..errors import InputError
+from ..files import replaced
 from ..filters import Filters
 from ..format import spec
+from ..htslib import write_errors
 from ..regions import read_bed
 from ..store import is_s3
 from ..tables import CountedRegion
@@ -131,7 +133,11 @@ def command(
         600.0 if target_seconds is None else target_seconds,
         receipts(store(place)).keys(),
     )
-    output.write_bytes(render(plan))
+    if str(output) == "-":
+        click.echo(render(plan), nl=False)
+    else:
+        with replaced(output) as partial, write_errors(str(output)):
+            partial.write_bytes(render(plan))
     _tell(plan, as_json)
 
 

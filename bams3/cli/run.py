@@ -100,6 +100,12 @@ def command(
     numbers = range(1, mine.n_slices + 1) if which is None else [_number(which, mine)]
     found = _run(mine, numbers, threads, stop_after, retry_failed, quiet)
     _check(mine, found)
+    if not quiet:
+        units, before = sum(one.units for one in found), sum(one.done_before for one in found)
+        what = f"slice {which}" if which else "all slices"
+        took_s = sum(one.seconds for one in found)
+        told = f"{what}: {counted(units, 'unit')} done, {before:,} of them before, in {took_s:.1f} s"
+        click.echo(told, err=True)
     if summary is not None:
         summary.write_text(json.dumps([_as_json(one) for one in found], indent=1) + "\n", encoding="utf-8")
 

@@ -205,11 +205,23 @@ class Exec:
         return f"{_text(self.filters)},{self.form},{names},{self.command_for(sample, region)}"
 
     def command_for(self, sample: str, region: CountedRegion) -> str:
-        """The command of a unit; words in braces that are no field are the command's own."""
+        """The command of a unit; words in braces that are no field are the command's own.
+
+        Raises
+        ------
+        InputError
+            ``usage``: a value that needs quotes of its own stands within quotes, and would end them.
+        """
         place = f"{region.contig}:{region.start_bp + 1}-{region.end_bp}"
         start, end = str(region.start_bp), str(region.end_bp)
         values = (sample, place, region.name or place, region.contig, start, end)
         words = dict(zip(EXEC_FIELDS, map(shlex.quote, values), strict=True))
+        for match in _FIELD.finditer(self.command):
+            word = words.get(match[1], "")
+            if word.startswith("'") and _is_quoted(self.command[: match.start()]):
+                message = f"--exec: {match[0]} stands within quotes and is {word}"
+                hint = "leave the quotes away: what takes its place is quoted where it must be"
+                raise InputError(message, kind="usage", hint=hint)
         return _FIELD.sub(lambda match: words.get(match[1], match[0]), self.command)
 
     def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
@@ -233,6 +245,15 @@ class Exec:
                 tool.stdin.close()
             if tool.wait():
                 raise _tool_error(command, tool.returncode, said)
+
+
+def _is_quoted(before: str) -> bool:
+    """Whether what follows these words of a shell command stands within quotes."""
+    try:
+        shlex.split(before)
+    except ValueError:
+        return True
+    return False
 
 
 @contextlib.contextmanager
