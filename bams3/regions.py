@@ -227,7 +227,7 @@ def parse_bed(lines: Iterable[str], source: str) -> list[BedRow]:
         fields = line.split(None, 3)
         if not fields or fields[0].startswith("#") or _is_heading(fields, first=not rows):
             continue
-        rows.append(_parse_bed_row(fields, f"{source} line {number}", number))
+        rows.append(_parse_bed_row(fields, f"{source} line {number}", number, has_tabs="\t" in line))
     if not rows:
         raise InputError(f"{source} holds no region", kind="bad-bed", hint="a row is: contig, start, end")
     return rows
@@ -360,7 +360,7 @@ def _is_heading(fields: list[str], *, first: bool) -> bool:
     return first and len(fields) > 2 and "start" in fields[1].lower() and "end" in fields[2].lower()
 
 
-def _parse_bed_row(fields: list[str], where: str, line: int) -> BedRow:
+def _parse_bed_row(fields: list[str], where: str, line: int, *, has_tabs: bool) -> BedRow:
     if len(fields) < 3:
         columns = "1 column" if len(fields) == 1 else f"{len(fields)} columns"
         message = f"{where} has {columns}, not contig, start and end"
@@ -371,7 +371,7 @@ def _parse_bed_row(fields: list[str], where: str, line: int) -> BedRow:
         message = f"{where} column 3: end {fields[2]} lies before start {fields[1]}"
         raise InputError(message, kind="bad-bed", hint="BED counts from 0, and the end is not included")
     rest = fields[3].rstrip("\r\n") if len(fields) > 3 else ""
-    name = rest.split("\t")[0].strip() if "\t" in rest else (rest.split() or [""])[0]
+    name = rest.split("\t")[0].strip() if has_tabs else (rest.split() or [""])[0]
     return BedRow(fields[0], start_bp, end_bp, "" if name == "." else name, line)
 
 

@@ -427,3 +427,8 @@ def test_a_damaged_bed_is_refused(tmp_path, content):
 def test_a_missing_bed_is_refused(tmp_path):
     with pytest.raises(InputError, match="none.bed: No such file or directory"):
         read_bed(tmp_path / "none.bed")
+
+
+def test_a_name_in_a_bed_file_with_tabs_may_hold_spaces():
+    rows = parse_bed(["chr1\t0\t9\tgene1 exon1\n", "chr1\t0\t9\tgene1 exon2\t7\n", "chr1 0 9 a b\n"], "x")
+    assert [row.name for row in rows] == ["gene1 exon1", "gene1 exon2", "a"]

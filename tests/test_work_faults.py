@@ -108,7 +108,7 @@ def test_a_store_that_was_replaced_fails_its_units_and_no_others(cohort, tmp_pat
     assert done.code == 5
     assert f"{stores[0]} is not what it was" in in_words(done.err)
     assert "[input-changed]" in done.err
-    assert "--retry-failed" in done.err
+    assert "hint: make the plan anew" in done.err
     assert (len(keys(work, "done")), len(keys(work, "failed"))) == (25, 25)
     assert run("run", work.plan, "--quiet").code == 5
     assert len(keys(work, "failed")) == 25  # what is wrong with the input stays wrong

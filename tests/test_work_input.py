@@ -43,7 +43,7 @@ def test_a_contig_that_one_sample_lacks_is_named_with_the_sample(cohort, tmp_pat
     bed.write_text("chr1\t5\t10\nchr9\t1\t2\n")
     done = refused(tmp_path, tmp_path / "more.bams3", cohort.store("S2"), "-L", bed, "--count")
     assert done.kind == "unknown-contig"
-    assert f"sample S2: chr9 is not in {cohort.store('S2')}" in done.err
+    assert f"sample S2: region chr9:2-2: chr9 is not in {cohort.store('S2')}" in done.err
 
 
 def test_a_store_that_is_not_there_is_named_with_its_sample(cohort, tmp_path):
@@ -190,6 +190,44 @@ def test_a_job_of_an_array_that_is_not_the_plans_is_refused(counted, monkeypatch
 def test_a_time_that_is_none_is_refused(counted, text):
     assert counted.run("--stop-after", text).kind == "usage"
     assert not counted.folder.exists()
+
+
+def test_a_pipe_fails_where_any_of_its_commands_does(cohort, tmp_path):
+    bed = many_regions(tmp_path / "many.bed", 2)
+    work = plan(tmp_path, cohort.store("S1"), "-L", bed, "--exec", "nosuchtool | sort", "--slices", 1)
+    done = work.run()
+    assert done.code == 5
+    assert "nosuchtool" in in_words(done.err)
+
+
+def test_a_store_that_was_replaced_when_all_was_done_is_told_by_gather(cohort, tmp_path):
+    bed = many_regions(tmp_path / "many.bed", 3)
+    mine = Path(shutil.copytree(cohort.store("S1"), tmp_path / "mine.bams3"))
+    work = plan(tmp_path, mine, "-L", bed, "--count", "--slices", 1)
+    assert work.run().code == 0
+    assert run("gather", work.plan, "-o", tmp_path / "out").code == 0
+    shutil.rmtree(mine)
+    assert run("gather", work.plan, "-o", tmp_path / "out").code == 0  # it has answered
+    shutil.copytree(cohort.store("S2"), mine)
+    done = run("gather", work.plan, "-o", tmp_path / "out")
+    assert done.kind == "input-changed"
+    assert f"{mine} is not what it was" in done.err
+
+
+def test_a_plan_runs_from_any_folder(cohort, tmp_path, monkeypatch):
+    bed = many_regions(tmp_path / "many.bed", 3)
+    shutil.copytree(cohort.store("S1"), tmp_path / "mine.bams3")
+    monkeypatch.chdir(tmp_path)
+    work = plan(tmp_path, "mine.bams3", "-L", bed, "--count", "--slices", 1)
+    monkeypatch.chdir("/")
+    assert work.run().code == 0
+
+
+def test_a_folder_of_stores_is_not_taken_for_a_sheet(cohort, tmp_path):
+    bed = many_regions(tmp_path / "many.bed", 3)
+    done = refused(tmp_path, cohort.folder, "-L", bed, "--count")
+    assert done.kind == "bad-sheet"
+    assert f"'{cohort.folder}/*.bams3'" in done.err
 
 
 def test_a_name_that_would_end_the_quotes_of_a_command_is_refused(cohort, tmp_path):

@@ -9,7 +9,7 @@ import click
 
 from ..tables import format_counts
 from . import counted
-from .remote import INPUT_FILE, s3_options, store
+from .remote import INPUT_FILE, counting_opener, s3_options, store
 
 
 @s3_options
@@ -34,7 +34,7 @@ def command(plan: Path, output: str, plots: bool) -> None:
     if plots:
         from ..plots import write_heat_map  # before anything is written: matplotlib may be missing
     mine = read_plan(plan)
-    found = gather(mine, store(mine.work), output)
+    found = gather(mine, store(mine.work), output, counting_opener())
     files = {f"{name}.tsv": "".join(format_counts(table)).encode() for name, table in found.tables.items()}
     files |= found.files
     if plots:

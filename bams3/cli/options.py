@@ -16,6 +16,7 @@ import click
 from ..bam import BamHeader
 from ..errors import InputError
 from ..filters import parse_flags
+from ..format import spec
 from ..query import StoreReader
 from ..regions import BedRow, read_bed
 from ..store import is_s3
@@ -62,6 +63,9 @@ def cohort(given: Sequence[str]) -> list[Sample]:
     InputError
         ``bad-sheet``, ``no-such-file``, ``doubled-sample``.
     """
+    if len(given) == 1 and Path(given[0]).is_dir() and not (Path(given[0]) / spec.MANIFEST_KEY).exists():
+        hint = f"for all stores in it: '{given[0].rstrip('/')}/*.bams3'"
+        raise InputError(f"{given[0]} is a folder, not a samples sheet", kind="bad-sheet", hint=hint)
     if len(given) == 1 and _is_sheet(given[0]):
         return read_samples(INPUT_FILE.convert(given[0], None, click.get_current_context()))
     found: dict[str, Sample] = {}

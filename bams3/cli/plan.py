@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     "tool",
     metavar="COMMAND",
     help="Run a tool on the reads of each region: BAM on its stdin; {sample} {region} {name} {contig} {start}"
-    " {end} stand for what they say.",
+    " {end} stand for what they say, quoted. bash runs it, with pipefail; its stdout is kept.",
 )
 @click.option("--exec-sam", is_flag=True, help="Give the tool SAM.")
 @click.option("--stats", is_flag=True, help="Reads by flag and contig of each sample, for MultiQC.")
@@ -93,7 +93,8 @@ def command(
 
     SAMPLES is a sheet (TSV or CSV: sample, store or alignment), or give stores, or a pattern of them in
     quotes. What each unit costs is told by the stores' indexes. Units with a receipt in the work folder are
-    done, and stay so when samples or regions are added or the number of slices changes.
+    done, and stay so when samples or regions are added or the number of slices changes; the work folder goes
+    by PLAN's name, so keep that or give --work.
 
     \b
     Examples:
@@ -172,7 +173,9 @@ def _regions(path: Path | None) -> list[CountedRegion]:
 
 def _samples(given: tuple[str, ...], stores: str | None) -> list[tuple[str, str]]:
     """Name and store of each sample."""
-    return [(row.name, row.store or _made(row.name, stores)) for row in cohort(given)]
+    rows = [(row.name, row.store or _made(row.name, stores)) for row in cohort(given)]
+    # As every job finds it, wherever it starts.
+    return [(name, place if is_s3(place) else str(Path(place).absolute())) for name, place in rows]
 
 
 def _made(name: str, stores: str | None) -> str:

@@ -58,7 +58,8 @@ class Duration(click.ParamType[float]):
     "--stop-after",
     type=Duration(),
     metavar="TIME",
-    help="Stop cleanly after this time, such as 55m, with exit code 6; run again to go on.",
+    help="Stop after this time (55m, 1.5h; a bare number is seconds) with exit code 6. Units that run then"
+    " are begun again by the next run.",
 )
 @click.option("--retry-failed", is_flag=True, help="Run again what failed for good or was set aside.")
 @click.option(
@@ -88,7 +89,7 @@ def command(
     Examples:
       bams3 run plan.json --slice 3/50
       bams3 run plan.json --slice-from-env --stop-after 55m
-      seq 50 | parallel --retries 3 --joblog jobs.log 'bams3 run plan.json --slice {}/50'
+      seq 50 | parallel --retries 3 --joblog jobs.log 'bams3 run plan.json --slice {}/50 --workers 1'
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     from ..work.plan import read_plan
 
@@ -180,11 +181,15 @@ def _check(plan: Plan, summaries: list[Summary]) -> None:
     else:
         first = f"{plan.describe(set_aside[0])}: its process died twice"
     done = sum(one.done + one.done_before for one in summaries)
-    again = all(failure.is_final for failure in failed.values())
+    hint = "run again: only these are run"
+    if any(failure.kind == "input-changed" for failure in failed.values()):
+        hint = "make the plan anew: only what changed is run"
+    elif all(failure.is_final for failure in failed.values()):
+        hint = "mend the cause, then add --retry-failed"
     raise PartialError(
         f"{counted(len(failed), 'unit')} failed, {len(set_aside)} set aside, {done} done; the first: {first}",
         kind="units-failed",
-        hint="mend the cause, then add --retry-failed" if again else "run again: only these are run",
+        hint=hint,
     )
 
 

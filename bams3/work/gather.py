@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from .. import coverage
-from ..errors import PartialError
+from ..errors import InputError, PartialError
+from ..format import spec
 from ..slices import Slice, format_slices
 from ..store import Store, is_s3
+from ..store.base import MissingObjectError
 from ..tables import REGION_COLUMNS, CountedRegion, CountTable
 from .journal import LOGS, Attempt, Receipt, State, read_attempts, receipts
-from .plan import Plan
+from .plan import OpenStore, Plan, PlanSample, each, identity_of
 
 
 @dataclass(frozen=True)
@@ -146,16 +148,19 @@ class Gathered:
     files: dict[str, bytes]
 
 
-def gather(plan: Plan, work: Store, beside: str) -> Gathered:
+def gather(plan: Plan, work: Store, beside: str, open_store: OpenStore) -> Gathered:
     """The tables of a plan; files of results are named as they are found from the folder ``beside``.
 
     Raises
     ------
     PartialError
         ``missing-units``: some have no receipt; the message counts them and names the first.
+    InputError
+        ``input-changed``: a store is not the one that was planned.
     """
     found = receipts(work)
     lost = missing(plan, work, found)
+    _check_stores(plan, open_store)
     if lost:
         slices = format_slices({Slice(one.slice_number, plan.n_slices) for one in lost})
         raise PartialError(
@@ -176,6 +181,24 @@ def gather(plan: Plan, work: Store, beside: str) -> Gathered:
         else:
             out.files[f"{kind.name}.tsv"] = _list_of_files(plan, results, _way(beside, plan.work))
     return out
+
+
+def _check_stores(plan: Plan, open_store: OpenStore) -> None:
+    """InputError where a store was replaced since; one that is gone has answered."""
+
+    def is_changed(sample: PlanSample) -> bool:
+        try:
+            manifest = open_store(sample.store).get(spec.MANIFEST_KEY)
+        except MissingObjectError:
+            return False
+        return identity_of(manifest) != sample.identity
+
+    changed = [one for one, is_so in zip(plan.samples, each(plan.samples, is_changed), strict=True) if is_so]
+    if changed:
+        others = f" (and {len(changed) - 1} more)" * (len(changed) > 1)
+        message = f"{changed[0].store} is not what it was when this was planned{others}"
+        hint = "make the plan anew: only what changed is run"
+        raise InputError(message, kind="input-changed", hint=hint)
 
 
 def _results(plan: Plan, found: Mapping[str, Receipt], kind: int) -> list[list[Any]]:

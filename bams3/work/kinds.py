@@ -12,6 +12,7 @@ import functools
 import hashlib
 import re
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -259,7 +260,9 @@ def _is_quoted(before: str) -> bool:
 @contextlib.contextmanager
 def _tool(command: str, out: IO[bytes], said: IO[bytes]) -> Iterator[subprocess.Popen[bytes]]:
     """A command of the shell, whose whole process group is gone at the end."""
-    tool = subprocess.Popen(["/bin/sh", "-c", command], stdin=subprocess.PIPE, stdout=out, stderr=said)
+    bash = shutil.which("bash")  # with it a pipe fails where any of its commands does, as in Snakemake
+    shell = [bash, "-o", "pipefail"] if bash else ["/bin/sh"]
+    tool = subprocess.Popen([*shell, "-c", command], stdin=subprocess.PIPE, stdout=out, stderr=said)
     try:
         yield tool
     finally:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,8 @@ _PARALLEL = 16
 _PROCESS_MB = 90
 _WORKER_MB = {"count": 100, "coverage": 150, "records": 450, "exec": 450, "stats": 100}
 
+S = TypeVar("S", bound=tuple[str, ...])
+R = TypeVar("R")
 OpenStore = Callable[[str], Store]
 
 
@@ -190,7 +192,7 @@ def make_plan(
         raise InputError(f"{by_region[0].name}: no regions", kind="usage", hint="give a BED file of them")
     order = _side_by_side(regions)
     regions, rows = [regions[i] for i in order], tuple(np.argsort(order).tolist())
-    priced = list(_each(samples, lambda one: _price(one, regions, wanted, open_store)))
+    priced = list(each(samples, lambda one: _price(one, regions, wanted, open_store)))
     cost_us = np.concatenate([cost for _, cost in priced] or [np.zeros(0, np.int64)])
     mine = tuple(sample for sample, _ in priced)
     done = np.zeros(cost_us.size, bool)
@@ -211,8 +213,9 @@ def _side_by_side(regions: Sequence[CountedRegion]) -> list[int]:
     return sorted(range(len(regions)), key=keys.__getitem__)
 
 
-def _each(samples: Sequence[tuple[str, str]], work: Callable[[tuple[str, str]], Any]) -> Iterator[Any]:
-    if not any(is_s3(address) for _, address in samples):
+def each(samples: Sequence[S], work: Callable[[S], R]) -> Iterator[R]:
+    """What ``work`` gives of samples, (name, address, ...) each; several at a time from far away."""
+    if not any(is_s3(sample[1]) for sample in samples):
         yield from map(work, samples)
         return
     with ThreadPoolExecutor(_PARALLEL) as pool:
@@ -227,19 +230,29 @@ def _price(
     try:
         reader = StoreReader(open_store(address))
         for region in regions:
-            reader.contigs.id_of(region.contig)
+            if region.contig not in reader.contigs:
+                raise _unknown_contig(reader, region)
         load = loads(reader, [Region(*region[:3]) for region in regions])
     except (InputError, CorruptDataError) as err:
         words = str(err).replace("the store", address, 1)
         raise type(err)(f"sample {name}: {words}", kind=err.kind, hint=err.hint) from err
     seconds = [kind.seconds(load) for kind in wanted]
     cost_us = np.maximum(np.rint(np.concatenate(seconds) * 1e6), 1).astype(np.int64)
-    return PlanSample(name, address, identity_of(reader)), cost_us
+    return PlanSample(name, address, identity_of(reader.manifest_bytes)), cost_us
 
 
-def identity_of(reader: StoreReader) -> str:
+def _unknown_contig(reader: StoreReader, region: CountedRegion) -> InputError:
+    """The error for a region on no contig of a store, with the hint that the store's contigs give."""
+    try:
+        reader.contigs.id_of(region.contig)
+    except InputError as err:
+        return InputError(f"region {region}: {err}", kind=err.kind, hint=err.hint)
+    raise AssertionError
+
+
+def identity_of(manifest: bytes) -> str:
     """What tells a store from what it was before."""
-    return hashlib.sha256(reader.manifest_bytes).hexdigest()[:16]
+    return hashlib.sha256(manifest).hexdigest()[:16]
 
 
 def cut(cost_us: Array, n: int) -> Iterator[int]:

@@ -177,7 +177,7 @@ class _Runner:
             store = self._open(sample.store)
             self._count(store)
             reader = StoreReader(store)
-            if identity_of(reader) != sample.identity:
+            if identity_of(reader.manifest_bytes) != sample.identity:
                 hint = "make the plan anew: what is done of other stores stays done"
                 message = f"{sample.store} is not what it was when this was planned"
                 raise InputError(message, kind="input-changed", hint=hint)
