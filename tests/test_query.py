@@ -22,7 +22,7 @@ REAL = {
 #: These three take the longest, and are asked when there is time.
 LATER = ("wgs", "many_contigs", "spliced")
 FEW = 10
-MANY = 200
+MANY = 100
 
 
 @pytest.fixture(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from s3_servers import moto_server
 from simulate_cohort import main as simulate
-from test_workflow import run, snakemake
+from test_workflow import WORK, run, snakemake
 
 pytestmark = pytest.mark.engine
 
@@ -18,7 +18,7 @@ def folder(tmp_path_factory):
     """A simulated cohort and its finished run on files."""
     folder = tmp_path_factory.mktemp("cohort")
     simulate([str(folder), "--size-kb", "40", "--depth", "6"])
-    assert run(folder) == {"convert": 4, "query": 4, "tabulate": 1}
+    assert run(folder) == {"convert": 4, **WORK}
     return folder
 
 
@@ -58,7 +58,10 @@ def test_alignments_and_stores_in_s3_give_the_tables_of_files(folder, s3, tmp_pa
         }
         sheet.append("\t".join((sample, *cells.get(number, (alignment, "", reference)))))
     (remote / "samples.tsv").write_text("\n".join(sheet) + "\n")
-    assert run(remote) == {"convert": 3, "query": 4, "tabulate": 1}
+    s3.client().upload_file(str(folder / "regions.bed"), "cohort", "in/regions.bed")
+    config = "samples: samples.tsv\nregions: s3://cohort/in/regions.bed\nwork: s3://cohort/work\nslices: 2\n"
+    (remote / "config.yaml").write_text(config)
+    assert run(remote) == {"convert": 3, **WORK}
     for result in RESULTS:
         assert (remote / result).read_bytes() == (folder / result).read_bytes()
     assert "Nothing to be done" in snakemake(remote).stderr
