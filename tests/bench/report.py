@@ -253,17 +253,17 @@ def _cases(usd: Row) -> str:
 def render_work(rows: list[Row]) -> str:
     """Three tables: plans of a large cohort, slices of a real one, and one unit run in three ways."""
     lines = [
-        "| 1,000 samples x 100 regions | units | slices | seconds | peak memory |",
-        "|---|---|---|---|---|",
+        "| 1,000 samples x 100 regions | units | slices | seconds |",
+        "|---|---|---|---|",
     ]
     for row in (row for row in rows if row.get("samples") == 1_000):
-        took = f"{_three_digits(row['seconds'])} s | {row['peak_mb']:.0f} MB"
+        took = f"{_three_digits(row['seconds'])} s"
         lines.append(f"| `{row['what']}` | {row['units']:,} | {row['slices']} | {took} |")
-    head = "| 40 samples x 200 regions | units | CPU-seconds of 8 slices | slowest / median | peak memory |"
-    lines += ["", head, "|---|---|---|---|---|"]
+    head = "| 40 samples x 200 regions | units | CPU-seconds of 8 slices | slowest / median |"
+    lines += ["", head, "|---|---|---|---|"]
     for row in (row for row in rows if "cpu_seconds" in row):
         span = f"{_three_digits(min(row['cpu_seconds']))}-{_three_digits(max(row['cpu_seconds']))}"
-        cells = f"{row['units']:,} | {span} | {row['dearest_to_median']:.2f} | {row['peak_mb']:.0f} MB"
+        cells = f"{row['units']:,} | {span} | {row['dearest_to_median']:.2f}"
         lines.append(f"| {row['what']} | {cells} |")
     lines += ["", "| one count | seconds each | times that in a slice |", "|---|---|---|"]
     each = {row["what"]: row["seconds"] / row["units"] for row in rows if row["what"].startswith("a count")}
