@@ -25,6 +25,7 @@ from .format.directory import crc32
 from .format.index import ChunkSummary
 from .pipeline import ordered_map
 from .store import Store
+from .store.base import MissingObjectError
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,15 +113,16 @@ class ResumeLog:
     def load(self) -> list[tuple[int, SpanDone]]:
         """Finished spans in order, each with the number of its note, as far as notes are whole and go on.
 
-        Two conversions at once write over each other's notes, which may hold other spans.
+        Two conversions at once write over each other's notes, which may hold other spans; the first that ends
+        removes them.
         """
         found = set(self._store.list(self._prefix)) if self._keeps else set()
         keys = list(itertools.takewhile(found.__contains__, map(self._key, itertools.count())))
         done: list[tuple[int, SpanDone]] = []
         records = 0
         with ThreadPoolExecutor(self._store.parallel) as pool:
-            notes = ordered_map(pool, self._store.get, keys, 2 * self._store.parallel)
-            for number, spans in enumerate(map(_parse, notes)):
+            notes = ordered_map(pool, self._read, keys, 2 * self._store.parallel)
+            for number, spans in enumerate(notes):
                 for span in spans:
                     if span.first_record != records:
                         return done
@@ -129,6 +131,12 @@ class ResumeLog:
                 if not spans:
                     break
         return done
+
+    def _read(self, key: str) -> list[SpanDone]:
+        try:
+            return _parse(self._store.get(key))
+        except MissingObjectError:
+            return []
 
     def go_on(self, number: int, spans: Sequence[SpanDone] = ()) -> None:
         """Write from this note on, first these spans."""

@@ -303,10 +303,9 @@ def _write_by_htslib(
 
 def format_of(path: Path) -> Format:
     """What a file's name says that it will hold; InputError ``unknown-format`` if nothing known."""
-    fmt = _FORMATS.get(path.suffix.lower())
-    if fmt is None:
-        raise InputError(f"{path}: its name ends in none of .bam, .sam, .cram", kind="unknown-format")
-    return fmt
+    if path.suffix.lower() in _FORMATS:
+        return _FORMATS[path.suffix.lower()]
+    raise InputError(f"{path}: its name ends in none of .bam, .sam, .cram", kind="unknown-format")
 
 
 def write_alignments_file(
@@ -384,7 +383,7 @@ def fetch_segments(records: Iterable[bytes], header: BamHeader) -> "Iterator[pys
 
     read_end, write_end = os.pipe()
     feeder = htslib.Feeder(chain([header.encode()], records), os.fdopen(write_end, "wb", htslib.PIPE_BYTES))
-    problem: Exception | None = None
+    problem = None
     try:
         try:
             file = pysam.AlignmentFile(read_end, "rb", check_sq=False)

@@ -195,6 +195,26 @@ def test_of_two_conversions_the_second_to_finish_says_so_and_leaves_the_first_st
     assert set(store.objects) == {"_metadata.json", *named_keys(reader)}
 
 
+def test_a_conversion_whose_notes_another_one_removes_says_that_the_other_won(small):
+    data, store = small[0], MemoryStore()
+    with pytest.raises(KilledError):
+        converted(data, DyingStore(store.objects, 12, True))
+
+    class Raced(MemoryStore):
+        def list(self, prefix=""):
+            keys = [*super().list(prefix)]
+            if prefix and keys:  # the notes; the other one ends before they are read
+                converted(data, store)
+            return iter(keys)
+
+    raced = Raced()
+    raced.objects = store.objects
+    with pytest.raises(InputError) as caught:
+        converted(data, raced)
+    assert caught.value.kind == "output-exists"
+    assert store.objects == small[1]
+
+
 # ---- the command ----
 
 

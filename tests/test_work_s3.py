@@ -88,14 +88,16 @@ def test_all_of_it_works_in_s3_and_gives_what_it_gives_on_a_disk(cohort, away, t
 
 def test_a_runner_that_was_killed_goes_on_in_s3(cohort, away, tmp_path):
     away.put("in/many.bed", many_regions(tmp_path / "many.bed", 12).read_bytes())
-    tool = ("--exec", "sleep 0.1; grep -vc ^@; true", "--exec-sam")
-    address = plan(away, "-L", away.address("in/many.bed"), "--count", *tool)
+    gate = tmp_path / "gate"
+    tool = f"cat; [[ {{name}} < r2 ]] || until [ -e {gate} ]; do sleep 0.1; done"
+    address = plan(away, "-L", away.address("in/many.bed"), "--count", "--exec", tool)
     process = start("run", address, "--quiet", "--workers", 2)
-    while len(events(away, "done")) < 26:
+    while not events(away, "done"):
         assert process.poll() is None
         time.sleep(0.05)
     process.kill()
     process.communicate()
+    gate.touch()
     before = {line["unit"] for line in events(away, "done")}
     lost = json.loads(succeeds("status", address, "--missing", "--json").out)
     assert len(lost) == 48 - len(before)

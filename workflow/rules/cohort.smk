@@ -91,14 +91,12 @@ def plan_options(wildcards):
     options += ["--work", config["work"], "--slices", str(config["slices"]), "--stats"]
     options += [f"--{kind}" for kind in config["kinds"]]
     options += ["--exec", config["exec"]] if config["exec"] else []
-    filters = config["filters"]
     names = {"-f": "require_flags", "-F": "exclude_flags", "-q": "min_mapq"}
-    return options + [
-        word
-        for option, key in names.items()
-        if filters[key]
-        for word in (option, str(filters[key]))
-    ]
+    for option, key in names.items():
+        options += (
+            [option, str(config["filters"][key])] if config["filters"][key] else []
+        )
+    return options
 
 
 def growing(mem_mb):
