@@ -1,8 +1,4 @@
-"""Measures programs as users run them: cold processes, every repeat kept, no ratio of different work.
-
-Nothing heavy is imported here: the system counts the memory of this process, from which a measured one
-starts, as that one's least peak.
-"""
+"""Measures programs as users run them: cold processes, every repeat kept, no ratio of different work."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
@@ -164,7 +161,7 @@ def _run(command: Command, folder: Path, total: Run, keep: bool) -> None:
         total.seconds += time.perf_counter() - start
         process.returncode = os.waitstatus_to_exitcode(status)
         total.cpu_seconds += usage.ru_utime + usage.ru_stime
-        total.peak_bytes = max(total.peak_bytes, tree.stop(), usage.ru_maxrss << 10)
+        total.peak_bytes = max(total.peak_bytes, tree.stop())
         printed.seek(0)
         total.printed.append(printed.read())
         if process.returncode:
@@ -185,7 +182,10 @@ def environment() -> dict[str, str]:
 
 
 class _TreeMemory(threading.Thread):
-    """Samples the resident memory of a process and its descendants, added up."""
+    """Samples the resident memory of a process and its descendants, added up, and the process's own peak.
+
+    Not ``ru_maxrss``, which is never below the memory of the process that started it: this one.
+    """
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
@@ -194,14 +194,23 @@ class _TreeMemory(threading.Thread):
 
     def run(self) -> None:
         """Sample until told to stop."""
-        while not self._over.wait(SAMPLE_EVERY_S):
-            self._peak_bytes = max(self._peak_bytes, _tree_bytes(self._pid))
+        is_over = False
+        while not is_over:
+            self._peak_bytes = max(self._peak_bytes, _tree_bytes(self._pid), _own_peak_bytes(self._pid))
+            is_over = self._over.wait(SAMPLE_EVERY_S)
 
     def stop(self) -> int:
         """The most that was seen, in bytes."""
         self._over.set()
         self.join()
         return self._peak_bytes
+
+
+def _own_peak_bytes(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        return int(found[1]) << 10 if found else 0
+    return 0
 
 
 def _tree_bytes(pid: int) -> int:
