@@ -32,6 +32,7 @@ COMMANDS = (
     "status",
     "gather",
     "gc",
+    "chi2-batch",
     "check-sheet",
     "tabulate",
 )

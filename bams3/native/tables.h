@@ -1,44 +1,46 @@
 /* Tables of counts, as the tests of homogeneity see them (chi2.c, enumerate.c, permute.c).
  *
- * A table has rows (batches) by columns (genotypes). Its row and column totals are its margins; how
- * far it is from what they make one expect is Pearson's statistic, sum of (count - expected)^2 /
- * expected. With the margins fixed that grows with
+ * A table has rows (batches) by columns (genotypes); its margins are the totals of both. How far it
+ * is from what the margins make one expect is Pearson's statistic, the sum over cells of
+ * (count - expected)^2 / expected. Between tables of the same margins it grows with
  *
- *     spread = sum over cells of count^2 / (row total * column total) = 1 + statistic / total,
+ *     spread = sum of count^2 / (row total * column total) = 1 + statistic / total,
  *
- * which is what is compared here, between tables of the same margins.
+ * which is what is compared here.
  */
 #ifndef BAMS3_TABLES_H
 #define BAMS3_TABLES_H
 
 #include "kernels.h"
 
-/* Spreads closer than this, of the observed one, are equal: what one table gives in another order
- * of its rows differs by a few 2^-52. */
+#define MAX_COLUMNS 4u
+
+/* Spreads that differ by less, relatively, are equal: the same counts added up in another order
+ * differ by some 2^-52. */
 #define SPREAD_TOLERANCE 1e-12
 
-/* A table without empty rows and columns; columns ascend by their totals. */
+/* A table without empty rows and columns. `lines` are its rows and `stacks` its columns, or the
+ * other way round; the largest stack comes last. */
 struct margins {
-    uint64_t n_rows, n_columns;
-    const int32_t *row;      /* (n_rows) their totals */
-    const int64_t *column;   /* (n_columns) */
-    const double *per_row;   /* (n_rows) 1 / total */
-    const double *per_column; /* (n_columns) */
+    uint64_t lines, stacks;
+    const int64_t *line, *stack;             /* their totals */
+    const double *per_line, *per_stack;      /* 1 / total */
     int64_t total;
-    double observed;         /* spread of the table that was seen, less the tolerance */
+    double far;                              /* spread from which on a table counts */
 };
 
-/* Share of the tables with these margins whose spread is at least the observed one, each table
- * weighed by its probability where both margins are fixed. `state`: 4 x n_rows doubles. */
-double bk_enumerate(const struct margins *m, double *state);
+/* Share of all tables with these margins that are far, each weighed by its probability when both
+ * margins are fixed; `empty` has room for a double a line. */
+double enumerate_tables(const struct margins *m, double *empty);
 
-/* How many of at most max_draws random tables with these margins are as far out as the observed
- * one; stops when that are stop_at, if it is not 0. */
-struct permuted {
-    uint64_t draws, exceedances;
+struct drawn {
+    uint64_t draws, far;
 };
-struct permuted bk_permute(const struct margins *m, const uint64_t seed[4], uint64_t max_draws,
-                           uint64_t stop_at, uint8_t *work);
-uint64_t bk_permute_bytes(uint64_t n_rows);
+
+/* Draw random tables with these margins (at most MAX_COLUMNS stacks) until stop_at of them are far
+ * (0: never), or max_draws are drawn. `work` is of permute_bytes(lines). */
+struct drawn draw_tables(const struct margins *m, const uint64_t seed[4], uint64_t max_draws,
+                         uint64_t stop_at, uint8_t *work);
+uint64_t permute_bytes(uint64_t lines);
 
 #endif

@@ -1,0 +1,204 @@
+"""Running the tests: batches of probesets in threads, and results that are whole only when all is known."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..columns import Array
+from ..errors import InputError
+from ..genotype_counts import CountBlock, NotGroupedError, read_genotype_counts
+from ..pipeline import ordered_map
+from ..progress import Progress
+from .results import as_table, qvalues, schema
+from .summary import Summary, genomic_control_lambda
+from .twotier import Options, describe, expected_ns, two_tier_tests
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+#: Batches that a worker gets, about, where their size is not given.
+_BATCHES_OF_A_WORKER = 10
+
+#: Gives blocks of tables; False: the rows of a probeset need not be adjacent, and all are held in memory.
+ReadBlocks = Callable[[bool], Iterator[CountBlock]]
+
+
+def auto_batch_size(n_probesets: int, n_workers: int) -> int:
+    """So many probesets to a batch that each worker gets about ten batches."""
+    return max(1, n_probesets // (n_workers * _BATCHES_OF_A_WORKER))
+
+
+class Spool:
+    """Results on disk until all p-values are known, in a file without a name that dies with the process."""
+
+    def __init__(self) -> None:
+        import pyarrow as pa  # noqa: PLC0415  # a tenth of a second
+
+        self._file = tempfile.TemporaryFile(prefix="bams3-")  # noqa: SIM115  # closed with the spool
+        self._writer = pa.ipc.new_stream(self._file, schema())
+        self._pvalues: list[Array] = []
+        self.n = 0
+
+    def add(self, table: pa.Table) -> None:
+        """Take results behind those before."""
+        self.n += table.num_rows
+        self._pvalues.append(table["pvalue"].to_numpy().astype(np.float64))
+        self._writer.write_table(table)
+
+    def finished(self, summary: Summary) -> Iterator[pa.Table]:
+        """All results with their q-values (null in a slice), which are counted in the summary too."""
+        import pyarrow as pa  # noqa: PLC0415
+
+        self._writer.close()
+        pvalues = np.concatenate([np.zeros(0), *self._pvalues])
+        q = np.full(pvalues.size, np.nan) if summary.which else qvalues(pvalues)
+        if not summary.which and not np.isnan(pvalues).all():
+            summary.genomic_control_lambda = genomic_control_lambda(pvalues)
+        at, column = 0, schema().get_field_index("qvalue")
+        self._file.seek(0)
+        with self._file, pa.ipc.open_stream(self._file) as reader:
+            for batch in reader:
+                some = q[at : at + batch.num_rows]
+                at += batch.num_rows
+                values = pa.array(some, mask=np.isnan(some))
+                table = pa.Table.from_batches([batch]).set_column(column, schema().field(column), values)
+                summary.add(table)
+                yield table
+
+
+def run_tests(
+    read: ReadBlocks,
+    summary: Summary,
+    n_workers: int,
+    batch_size: int | None = None,
+    on_start: Callable[[int], None] = lambda _: None,
+    on_tested: Callable[[int], None] = lambda _: None,
+) -> Iterator[pa.Table]:
+    """Results of all tables, in their order, with q-values; none comes before all tables are tested.
+
+    Parameters
+    ----------
+    read
+        Gives the tables: once, or twice where rows of a probeset turn out not to be adjacent.
+    summary
+        Says how tables are tested; what is found is counted in it.
+    batch_size
+        Probesets that a thread takes at a time; None: as many as auto_batch_size says, of equal cost.
+    on_start, on_tested
+        Called with the size of the first batches, and with how many more probesets are tested (or, negative,
+        have to be tested again).
+    """
+    with ThreadPoolExecutor(n_workers, "bams3-chi2") as pool:
+        spool = Spool()
+        try:
+            _test_all(read(True), spool, summary, pool, n_workers, batch_size, on_start, on_tested)
+        except NotGroupedError:
+            on_tested(-spool.n)
+            spool, summary.empty_batches = Spool(), 0
+            _test_all(read(False), spool, summary, pool, n_workers, batch_size, on_start, on_tested)
+    yield from spool.finished(summary)
+
+
+def _test_all(
+    blocks: Iterable[CountBlock],
+    spool: Spool,
+    summary: Summary,
+    pool: ThreadPoolExecutor,
+    n_workers: int,
+    batch_size: int | None,
+    on_start: Callable[[int], None],
+    on_tested: Callable[[int], None],
+) -> None:
+    def work(batch: tuple[CountBlock, Array]) -> tuple[pa.Table, int]:
+        block, tables = batch
+        tested = two_tier_tests(block, tables, summary.options)
+        return as_table(block, tested), len(block.batch) - int(tested.n_batches.sum())
+
+    batches = _batches(blocks, summary.options, n_workers, batch_size, on_start)
+    for table, n_empty in ordered_map(pool, work, batches, 2 * n_workers):
+        spool.add(table)
+        summary.empty_batches += n_empty
+        on_tested(table.num_rows)
+
+
+def _batches(
+    blocks: Iterable[CountBlock],
+    options: Options,
+    n_workers: int,
+    batch_size: int | None,
+    on_start: Callable[[int], None],
+) -> Iterator[tuple[CountBlock, Array]]:
+    """Runs of tables that are tested together, and what ``describe`` says of them."""
+    is_first = True
+    for block in blocks:
+        n = len(block.probesets)
+        size = batch_size or auto_batch_size(n, n_workers)
+        if is_first:
+            on_start(size)
+            is_first = False
+        tables = describe(block, options)
+        bounds = np.arange(0, n + size, size).clip(max=n)
+        if batch_size is None:
+            cost = np.cumsum(expected_ns(tables, options))
+            bounds[1:-1] = np.searchsorted(cost, cost[-1] * np.arange(1, bounds.size - 1) / (bounds.size - 1))
+        for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+            if low < high:
+                yield _only(block, low, high), tables[low:high]
+
+
+def _only(block: CountBlock, low: int, high: int) -> CountBlock:
+    """Tables ``low`` up to ``high`` of a block."""
+    start = block.start[low : high + 1]
+    rows = slice(int(start[0]), int(start[-1]))
+    probesets = block.probesets[low:high]
+    return CountBlock(probesets, start - start[0], block.batch[rows], block.batches, block.counts[rows])
+
+
+def run_two_tier_chi2_test(
+    path: str | Path,
+    batch_size: int | None = None,
+    show_progress: bool = False,
+    n_workers: int | None = None,
+    **options: Any,
+) -> pa.Table:
+    """Test every probeset of a table of genotype counts: what ``bams3 chi2-batch`` does, as an Arrow table.
+
+    Parameters
+    ----------
+    path
+        TSV (also .gz, .zst) or Parquet with probeset_id, batch_name, n_AA, n_AB, n_BB and n_NC.
+    batch_size
+        Probesets that a worker takes at a time.
+    n_workers
+        Threads; None: one a core.
+    options
+        Fields of Options, such as ``min_expected_count=5`` or ``adaptive=False``.
+
+    Returns
+    -------
+    A row a probeset, with results.COLUMNS; ``.to_pandas()`` makes a data frame of it.
+
+    Raises
+    ------
+    InputError
+        What is wrong with the table or an option, as read_genotype_counts says it.
+    """
+    import pyarrow as pa  # noqa: PLC0415  # a tenth of a second
+
+    def read(is_grouped: bool) -> Iterator[CountBlock]:
+        return read_genotype_counts(Path(path), is_grouped=is_grouped)
+
+    try:
+        summary = Summary(str(path), Options(**options))
+    except TypeError as err:
+        raise InputError(str(err), kind="usage") from err
+    with Progress(None, "probesets", "Processing probesets", enabled=show_progress) as progress:
+        tables = run_tests(read, summary, n_workers or os.cpu_count() or 1, batch_size, on_tested=progress.advance)
+        return pa.concat_tables([schema().empty_table(), *tables])

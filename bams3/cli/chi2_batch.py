@@ -1,0 +1,189 @@
+"""``bams3 chi2-batch``: whether genotype frequencies are the same in all batches, for every probeset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..chi2.results import check_name
+from ..chi2.run import ReadBlocks, run_tests
+from ..chi2.summary import Summary, write_with_summary
+from ..chi2.twotier import Options
+from ..errors import InputError
+from ..genotype_counts import CountBlock, read_genotype_counts
+from ..progress import Progress
+from ..slices import Slice
+from .options import Threads, quiet
+from .remote import INPUT_FILE, OUTPUT_FILE, s3_options
+from .slices import slice_option
+
+
+class BatchSize(click.ParamType[int]):
+    """``auto`` (0) or a number of probesets."""
+
+    name = "batch size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if value in ("auto", 0):
+            return 0
+        if not (str(value).isdecimal() and int(value) >= 1):
+            self.fail(f"{value!r} is neither auto nor a number of probesets from 1 on", param, ctx)
+        return int(value)
+
+
+@s3_options
+@click.command(short_help="Test genotype frequencies for batch effects.", no_args_is_help=True)
+@click.argument("paths", nargs=-1, required=True, metavar="[INPUT] OUTPUT")
+@click.option("--vcf", type=INPUT_FILE, metavar="PANEL", help="Count the genotypes of a VCF or BCF file.")
+@click.option("--bfile", metavar="PREFIX", help="Count the genotypes of PREFIX.bed, .bim and .fam.")
+@click.option(
+    "--plates",
+    type=INPUT_FILE,
+    metavar="TSV",
+    help="Which plate each sample of --vcf or --bfile was on: two columns, sample and plate.",
+)
+@click.option("--batch-size", type=BatchSize(), default="auto", metavar="auto|N", help="Probesets to a worker.")
+@click.option(
+    *("--n-workers", "--workers", "--threads", "-@"),
+    type=Threads(),
+    default="auto",
+    metavar="auto|N",
+    help="Threads (auto: one a core).",
+)
+@click.option("--show-progress", is_flag=True, help="Show how many probesets are tested.")
+@slice_option("Test the i-th of n slices of the probesets; bams3 chi2-merge joins the results.")
+@click.option(
+    "--min-expected-count",
+    type=click.FloatRange(0),
+    default=5.0,
+    show_default=True,
+    help="Permute where an expected count is below this; elsewhere the chi-square tail is taken.",
+)
+@click.option(
+    "--adaptive/--no-adaptive",
+    default=True,
+    help="Stop drawing tables after 10 as far out as the one seen (Besag and Clifford 1991) [adaptive].",
+)
+@click.option(
+    "--max-simulations",
+    type=click.IntRange(1, 10**12),
+    metavar="N",
+    help="Draw at most so many tables for a probeset [1000000].",
+)
+@click.option(
+    "--n-simulations",
+    type=click.IntRange(1, 10**12),
+    metavar="N",
+    help="With --no-adaptive: draw so many tables [10000].",
+)
+@click.option("--random-seed", type=int, default=1, show_default=True, help="Seed of the random numbers.")
+@click.option("--exclude-no-call", is_flag=True, help="Leave samples without a call (NC) out.")
+@click.option("--sum-duplicates", is_flag=True, help="Add up rows of the same probeset and batch.")
+@quiet
+def command(
+    paths: tuple[str, ...],
+    vcf: Path | None,
+    bfile: str | None,
+    plates: Path | None,
+    batch_size: int,
+    n_workers: int,
+    show_progress: bool,
+    which: Slice | None,
+    min_expected_count: float,
+    adaptive: bool,
+    max_simulations: int | None,
+    n_simulations: int | None,
+    random_seed: int,
+    exclude_no_call: bool,
+    sum_duplicates: bool,
+    quiet: bool,
+) -> None:
+    """Test for every probeset of INPUT whether its genotype frequencies are the same in all batches.
+
+    INPUT is a table, TSV (also .gz or .zst) or Parquet, with the columns probeset_id, batch_name, n_AA, n_AB,
+    n_BB and n_NC (no call); or give --vcf or --bfile with --plates instead of it. OUTPUT is TSV or, where its
+    name ends in .parquet, Parquet: a row a probeset with Pearson's statistic, p-value, q-value (Benjamini-
+    Hochberg), Cramer's V, the batch that is the furthest out and its adjusted residual, and a p-value of the
+    no-call rate. Beside it lie OUTPUT.summary.txt and OUTPUT.summary.json.
+
+    Where each expected count is 5 or more the p-value is the chi-square tail. Elsewhere the statistic is
+    ranked among all tables of the same margins, enumerated or drawn.
+
+    \b
+    Examples:
+      bams3 chi2-batch counts.tsv results.tsv
+      bams3 chi2-batch counts.tsv.gz results.parquet --batch-size 1000 --n-workers 8 --show-progress
+      bams3 chi2-batch --vcf cohort.bcf --plates sample_to_plate.tsv results.tsv
+      bams3 chi2-batch counts.tsv part3.parquet --slice 3/8
+    """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
+    limits = _limits(adaptive, max_simulations, n_simulations)
+    options = Options(min_expected_count, adaptive, random_seed=random_seed, exclude_no_call=exclude_no_call, **limits)
+    given, output, read = _places(paths, vcf, bfile, plates, which, sum_duplicates)
+    summary = Summary(given, options, str(which or ""))
+
+    def tell(size: int) -> None:
+        if not quiet:
+            click.echo(f"Note: Using {n_workers} parallel workers for processing", err=True)
+            click.echo(f"Note: Batch size = {size} probesets per worker", err=True)
+
+    with Progress(None, "probesets", "Processing probesets", enabled=show_progress) as progress:
+        tables = run_tests(read, summary, n_workers, batch_size or None, tell, progress.advance)
+        write_with_summary(tables, summary, output)
+    if not quiet:
+        click.echo(summary.as_text(), nl=False, err=True)
+
+
+def _limits(adaptive: bool, max_simulations: int | None, n_simulations: int | None) -> dict[str, int]:
+    """Those limits that were given, as fields of Options."""
+    if adaptive and n_simulations is not None:
+        hint = "adaptive drawing stops by itself, at --max-simulations at the latest; or give --no-adaptive"
+        raise InputError("--n-simulations is for --no-adaptive", kind="usage", hint=hint)
+    if not adaptive and max_simulations is not None:
+        raise InputError("--max-simulations is for --adaptive", kind="usage", hint="give --n-simulations")
+    given = {"max_simulations": max_simulations, "n_simulations": n_simulations}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _places(
+    paths: tuple[str, ...],
+    vcf: Path | None,
+    bfile: str | None,
+    plates: Path | None,
+    which: Slice | None,
+    sum_duplicates: bool,
+) -> tuple[str, Path, ReadBlocks]:
+    """What is tested, where results go, and what reads the tables."""
+    panel = vcf if vcf is not None else bfile
+    if vcf is not None and bfile is not None:
+        raise InputError("--vcf and --bfile exclude each other", kind="usage")
+    if (panel is None) != (plates is None):
+        hint = "bams3 chi2-batch --vcf PANEL --plates sample_to_plate.tsv OUTPUT"
+        raise InputError("--vcf or --bfile and --plates go together", kind="usage", hint=hint)
+    n_wanted = 2 if panel is None else 1
+    if len(paths) != n_wanted:
+        names = "INPUT and OUTPUT" if panel is None else "OUTPUT, as the panel is the input"
+        raise InputError(f"{len(paths)} file names where there are to be {names}", kind="usage")
+    ctx = click.get_current_context()
+    output = OUTPUT_FILE.convert(paths[-1], None, ctx)
+    check_name(output)
+    if panel is not None:
+        assert plates is not None
+        return str(panel), output, _from_panel(vcf, bfile, plates, which)
+    table = INPUT_FILE.convert(paths[0], None, ctx)
+    if output.exists() and table.exists() and output.samefile(table):
+        raise InputError(f"{paths[1]} is the input too", kind="usage", hint="give results a name of their own")
+    return paths[0], output, _from_table(table, which, sum_duplicates)
+
+
+def _from_table(path: Path, which: Slice | None, sum_duplicates: bool) -> ReadBlocks:
+    def read(is_grouped: bool) -> Iterator[CountBlock]:
+        return read_genotype_counts(path, which=which, sum_duplicates=sum_duplicates, is_grouped=is_grouped)
+
+    return read
+
+
+def _from_panel(vcf: Path | None, bfile: str | None, plates: Path, which: Slice | None) -> ReadBlocks:
+    raise NotImplementedError
