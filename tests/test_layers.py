@@ -13,10 +13,10 @@ PACKAGE = Path(__file__).parents[1] / "bams3"
 LAYERS = (
     "errors regions progress pipeline columns slices",
     "format store kernels",
-    "bam htslib files sam panel tables genotype_counts outputs coverage stats ld tiles cutting filters fields rowgroups"
-    " reader spans bai starts cuts",
-    "chi2 ingest query chunkfile depth selection price estimate planned plots verify leftovers resume converter"
-    " slice_notes slicing",
+    "bam htslib files sam panel tables genotype_counts chi2_results outputs coverage stats ld tiles cutting"
+    " filters fields rowgroups reader spans bai starts cuts",
+    "chi2 ingest query chunkfile depth selection price estimate planned plots verify leftovers resume"
+    " converter slice_notes slicing",
     "work",
     "cli __init__",
     "__main__",

@@ -34,6 +34,7 @@ COMMANDS = (
     "gc",
     "check-sheet",
     "tabulate",
+    "chi2-plot",
 )
 
 #: Packages that a command may do without, and the extra of bams3 that brings them.
