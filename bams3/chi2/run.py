@@ -193,7 +193,7 @@ def run_two_tier_chi2_test(
     import pyarrow as pa  # noqa: PLC0415  # a tenth of a second
 
     def read(is_grouped: bool) -> Iterator[CountBlock]:
-        return read_genotype_counts(Path(path), is_grouped=is_grouped)
+        return read_genotype_counts(Path(path), grouped=is_grouped)
 
     try:
         summary = Summary(str(path), Options(**options))

@@ -35,6 +35,7 @@ COMMANDS = (
     "chi2-batch",
     "check-sheet",
     "tabulate",
+    "chi2-plot",
 )
 
 #: Packages that a command may do without, and the extra of bams3 that brings them.

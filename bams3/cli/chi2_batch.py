@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -175,14 +176,12 @@ def _places(
     table = INPUT_FILE.convert(paths[0], None, ctx)
     if output.exists() and table.exists() and output.samefile(table):
         raise InputError(f"{paths[1]} is the input too", kind="usage", hint="give results a name of their own")
-    return paths[0], output, _from_table(table, which, sum_duplicates)
+    source = sys.stdin.buffer if str(table) == "-" else table
 
-
-def _from_table(path: Path, which: Slice | None, sum_duplicates: bool) -> ReadBlocks:
     def read(is_grouped: bool) -> Iterator[CountBlock]:
-        return read_genotype_counts(path, which=which, sum_duplicates=sum_duplicates, is_grouped=is_grouped)
+        return read_genotype_counts(source, which=which, sum_duplicates=sum_duplicates, grouped=is_grouped)
 
-    return read
+    return paths[0], output, read
 
 
 def _from_panel(vcf: Path | None, bfile: str | None, plates: Path, which: Slice | None) -> ReadBlocks:

@@ -1,9 +1,10 @@
 """Figures of results. The only package that imports matplotlib; commands import it when they draw."""
 
+from .chi2 import chi2_figures
 from .depth import MAX_PANELS, Panel, depth_figure, write_depth
 from .heat_map import LIMIT_LOG2, MAX_INCHES, heat_map, relative_depth, write_heat_map
 from .stats import stats_figure, write_stats
-from .style import MAX_PIXELS
+from .style import MAX_PIXELS, write_figure
 
 __all__ = [
     "LIMIT_LOG2",
@@ -11,11 +12,13 @@ __all__ = [
     "MAX_PANELS",
     "MAX_PIXELS",
     "Panel",
+    "chi2_figures",
     "depth_figure",
     "heat_map",
     "relative_depth",
     "stats_figure",
     "write_depth",
+    "write_figure",
     "write_heat_map",
     "write_stats",
 ]
