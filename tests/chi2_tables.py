@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
-from bams3.chi2_results import METHODS
+from bams3.chi2.twotier import METHODS
 
 COLUMNS = (
     "probeset_id chi2_statistic pvalue dof method n_batches total_samples n_simulations error"

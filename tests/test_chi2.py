@@ -8,10 +8,19 @@ from hypothesis import strategies as st
 from scipy.stats import chi2, chi2_contingency, kstest, random_table
 
 from bams3.chi2.results import qvalues
-from bams3.chi2.twotier import EXACT, METHODS, MONTE_CARLO, SKIPPED, STANDARD, Options, describe, two_tier_tests
+from bams3.chi2.twotier import (
+    EXACT,
+    METHODS,
+    MONTE_CARLO,
+    SKIPPED,
+    Options,
+    describe,
+    two_tier_tests,
+)
 from bams3.genotype_counts import GENOTYPES
 from bams3.kernels import KernelError
 from bams3.kernels.chi2 import describe_tables, permute_tables
+
 
 def results_of(tables, names=None, **options):
     block = as_block(tables, names)
@@ -285,7 +294,12 @@ def test_a_result_depends_on_neither_order_nor_company():
 def test_what_cannot_be_tested_says_why():
     found = results_of([[[5, 5, 5, 5]], [[7, 0, 0, 0], [9, 0, 0, 0]], [[0, 0, 0, 0]] * 2, [[3, 2], [0, 0]]])
     assert (found.method == SKIPPED).all()
-    assert list(found.error) == ["one batch has samples", "one genotype: AA", "no samples", "one batch has samples"]
+    assert list(found.error) == [
+        "one batch has samples",
+        "one genotype: AA",
+        "no samples",
+        "one batch has samples",
+    ]
     for values in (found.statistic, found.pvalue, found.cramers_v, found.worst_residual, found.mc_se):
         assert np.isnan(values).all()
     assert found.pvalue_no_call[1] == 1

@@ -1,4 +1,4 @@
-"""What a run of tests found in all: counts, the inflation of the statistics, and the batches that stand out."""
+"""What a run of tests found in all: counts, how inflated statistics are, and the batches that stand out."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def write_summary(summary: Summary, path: Path) -> None:
 
 
 def write_with_summary(tables: Iterator[pa.Table], summary: Summary, path: Path) -> None:
-    """Write results, which are counted in the summary as they come, and the summary beside them; or to stdout.
+    """Write results, counted in the summary as they come, and that beside them; or results to stdout.
 
     The summary is in its place before the results are: who sees those has both.
     """

@@ -127,7 +127,9 @@ def two_tier_tests(block: CountBlock, tables: Array, options: Options) -> Tested
     About 1 us a table, and where tables are drawn 10 ns a row of each.
     """
     counts = _counted(block, options)
-    method, pvalue, draws, error = _two_tiers(tables, block.probesets, block.start, counts, options, b"genotypes")
+    method, pvalue, draws, error = _two_tiers(
+        tables, block.probesets, block.start, counts, options, b"genotypes"
+    )
     is_skipped = method == SKIPPED
     with np.errstate(divide="ignore", invalid="ignore"):
         least = np.minimum(tables["n_rows"], tables["n_columns"]).astype(np.int64) - 1

@@ -46,7 +46,9 @@ class BatchSize(click.ParamType[int]):
     metavar="TSV",
     help="Which plate each sample of --vcf or --bfile was on: two columns, sample and plate.",
 )
-@click.option("--batch-size", type=BatchSize(), default="auto", metavar="auto|N", help="Probesets to a worker.")
+@click.option(
+    "--batch-size", type=BatchSize(), default="auto", metavar="auto|N", help="Probesets to a worker."
+)
 @click.option(
     *("--n-workers", "--workers", "--threads", "-@"),
     type=Threads(),
@@ -121,7 +123,9 @@ def command(
       bams3 chi2-batch counts.tsv part3.parquet --slice 3/8
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     limits = _limits(adaptive, max_simulations, n_simulations)
-    options = Options(min_expected_count, adaptive, random_seed=random_seed, exclude_no_call=exclude_no_call, **limits)
+    options = Options(
+        min_expected_count, adaptive, random_seed=random_seed, exclude_no_call=exclude_no_call, **limits
+    )
     given, output, read = _places(paths, vcf, bfile, plates, which, sum_duplicates)
     summary = Summary(given, options, str(which or ""))
 
@@ -175,7 +179,9 @@ def _places(
         return str(panel), output, _from_panel(vcf, bfile, plates, which)
     table = INPUT_FILE.convert(paths[0], None, ctx)
     if output.exists() and table.exists() and output.samefile(table):
-        raise InputError(f"{paths[1]} is the input too", kind="usage", hint="give results a name of their own")
+        raise InputError(
+            f"{paths[1]} is the input too", kind="usage", hint="give results a name of their own"
+        )
     source = sys.stdin.buffer if str(table) == "-" else table
 
     def read(is_grouped: bool) -> Iterator[CountBlock]:

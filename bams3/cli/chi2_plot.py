@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..chi2_results import read_results
+from ..chi2.reading import read_results
 from ..errors import InputError
 from ..files import replaced
 from ..htslib import write_errors

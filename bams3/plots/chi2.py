@@ -14,7 +14,8 @@ from matplotlib.style import context as style_context
 from matplotlib.textpath import text_to_path
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ..chi2_results import METHODS, Results
+from ..chi2.reading import Results
+from ..chi2.twotier import METHODS
 from .qq import LOOKS, about, label_axes, none_tested, qq_figure
 from .style import (
     BLUE,

@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.style import context as style_context
 
-from ..chi2_results import METHODS, Results
-from .quantiles import Floats, band_ranks, genomic_control, order_quantiles, thinned
+from ..chi2.reading import Results
+from ..chi2.summary import genomic_control_lambda
+from ..chi2.twotier import METHODS
+from .quantiles import Floats, band_ranks, order_quantiles, thinned
 from .style import (
     BLUE,
     LABEL_POINTS,
@@ -117,7 +119,7 @@ def qq_figure(results: Results, name: str) -> Figure:
         axes.plot([0, min(ends)], [0, min(ends)], color="0.5", linewidth=0.7)
         _mark_floor(axes, results)
         _scatter(axes, points)
-        _add_legend(axes, points, genomic_control(np.maximum(pvalues, _SMALLEST)))
+        _add_legend(axes, points, genomic_control_lambda(np.maximum(pvalues, _SMALLEST)))
         label_axes(axes, "expected −log₁₀ p", "observed −log₁₀ p")
     return figure_of(axes)
 

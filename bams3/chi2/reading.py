@@ -11,11 +11,9 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from .columns import Array
-from .errors import InputError
-
-METHODS = ("standard", "monte_carlo", "exact", "skipped")
-"""How a p-value came about; a skipped probeset has none."""
+from ..columns import Array
+from ..errors import InputError
+from .twotier import METHODS
 
 _NUMBERS = ("pvalue", "qvalue", "n_batches", "n_simulations")
 _NAMES = ("method", "worst_batch")

@@ -13,7 +13,8 @@ import pyarrow as pa
 from chi2_tables import COLUMNS, table_of, write_tsv
 from pyarrow import parquet
 
-from bams3.chi2_results import METHODS, read_results
+from bams3.chi2.reading import read_results
+from bams3.chi2.twotier import METHODS
 
 
 @pytest.fixture(scope="module")
