@@ -79,8 +79,9 @@ class Text:
         if _is_zstd(head):
             import pyarrow as pa  # noqa: PLC0415  # large, and not always installed
 
-            # zstandard's own reader ends quietly where a file was cut
-            self._inner = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
+            # zstandard's own reader ends quietly where a file was cut; Arrow's closes what is below it
+            below = pa.PythonFile(_Rejoined(b"", stream), "r")
+            self._inner = pa.CompressedInputStream(below, "zstd")
         elif head.startswith(b"\x1f\x8b"):
             self._inner = igzip.IGzipFile(fileobj=stream)  # type: ignore[no-untyped-call]
 
