@@ -93,7 +93,7 @@ class Field:
 
     def arrow(self) -> Any:
         """The same as a pyarrow array, of the same memory where that can be."""
-        import pyarrow as pa  # noqa: PLC0415  # large, and not always installed
+        import pyarrow as pa  # noqa: PLC0415  # a tenth of a second
 
         mask = None if self.valid is None else ~self.valid
         if self.kind == "contig":

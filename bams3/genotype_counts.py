@@ -7,6 +7,7 @@ taken back. A second reading then holds all rows, 24 bytes each. Of tables on pi
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,9 +103,9 @@ def read_genotype_counts(
     probesets, the distinct names, and a few blocks.
     """
     start = source.tell() if not isinstance(source, Path) and source.seekable() else 0
-    with open_table(source, block_bytes) as (table, stream):
+    with open_table(source, block_bytes, again=grouped) as (table, can_restart):
         read = _Reading(table, which or Slice(1, 1), sum_duplicates)
-        if not grouped or not stream.seekable():
+        if not can_restart:
             yield from read.whole()
             return
         try:
@@ -227,7 +228,8 @@ class _Reading:
         """Rows with their probesets as numbers, those not wanted dropped; ``numbers`` gets what is new."""
         runs = rows.runs.dictionary_encode()
         names = runs.dictionary.to_numpy(zero_copy_only=False).tolist()
-        number = np.array([numbers.setdefault(name, len(numbers)) for name in names], np.int32)
+        numbers.update(zip([name for name in names if name not in numbers], itertools.count(len(numbers))))
+        number = np.fromiter(map(numbers.__getitem__, names), np.int32, len(names))
         probeset = np.repeat(number[runs.indices.to_numpy()], np.diff(rows.run_end, prepend=0))
         batch = self.batches.code(rows.names)[rows.batch]
         if self.which.n == 1:

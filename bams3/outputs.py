@@ -178,7 +178,7 @@ def _index(partial: Path, path: Path, longest_bp: int) -> None:
 
 
 def _write_arrow(rows: Iterator[Rows], path: Path, suffix: str) -> None:
-    import pyarrow as pa  # noqa: PLC0415  # large, and not always installed
+    import pyarrow as pa  # noqa: PLC0415  # a tenth of a second
 
     writer, waiting, n = None, [], 0
     try:

@@ -103,7 +103,7 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
 
 
 def _parquet_table(path: Path, data: bytes) -> Any:
-    import pyarrow as pa  # noqa: PLC0415  # large, and not always installed
+    import pyarrow as pa  # noqa: PLC0415  # a tenth of a second
     from pyarrow import parquet  # noqa: PLC0415
 
     wanted = {**dict.fromkeys(_NUMBERS, pa.float64()), **dict.fromkeys(_NAMES, pa.string())}

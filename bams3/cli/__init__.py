@@ -39,7 +39,7 @@ COMMANDS = (
 )
 
 #: Packages that a command may do without, and the extra of bams3 that brings them.
-OPTIONAL = {"matplotlib": "plots", "pyarrow": "arrow"}
+OPTIONAL = {"matplotlib": "plots"}
 
 
 def main() -> NoReturn:

@@ -27,15 +27,18 @@ __all__ = [
     "open_table",
 ]
 
-BLOCK_BYTES = 1 << 23
+BLOCK_BYTES = 1 << 22
 """How much text is taken at a time: its arrays are a few times that, whatever the size of the table."""
 
+_LARGER_BLOCKS = 4  # fewer blocks look up fewer names
 _BYTES_PER_ROW = 32  # of text, about: a block of a Parquet file has as many rows as one of text
 
 
 @contextlib.contextmanager
-def open_table(source: Path | BinaryIO, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[Table, BinaryIO]]:
-    """A table, and the stream that it comes from: what can seek can be read again.
+def open_table(source: Path | BinaryIO, block_bytes: int, *, again: bool) -> Iterator[tuple[Table, bool]]:
+    """A table, and whether it can be read ``again``, if that is asked for: a pipe cannot.
+
+    What cannot is going to be held in memory, and comes in larger blocks.
 
     Raises
     ------
@@ -52,7 +55,9 @@ def open_table(source: Path | BinaryIO, block_bytes: int = BLOCK_BYTES) -> Itera
             name, stream = "stdin", source
         head, whole = peeked(stream)
         refuse_foreign(head, name)
+        again = again and stream.seekable()
+        size_bytes = block_bytes if again else block_bytes * _LARGER_BLOCKS
         if head.startswith(b"PAR1"):
-            yield ParquetTable(whole, name, block_bytes // _BYTES_PER_ROW + 1), stream
+            yield ParquetTable(whole, name, size_bytes // _BYTES_PER_ROW + 1), again
         else:
-            yield TextTable(Text(whole, head, name), name, block_bytes), stream
+            yield TextTable(Text(whole, head, name), name, size_bytes), again

@@ -63,7 +63,7 @@ class BegunProbesets:
         return None
 
     def _ascend(self, runs: Any, ids: list[str]) -> bool:
-        from pyarrow import compute  # noqa: PLC0415  # large, and not always installed
+        from pyarrow import compute  # noqa: PLC0415  # a tenth of a second
 
         rising = len(ids) < 2 or compute.all(compute.greater(runs[1:], runs[:-1])).as_py()
         return bool(rising and ids[0] > self._last)

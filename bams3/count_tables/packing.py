@@ -77,10 +77,11 @@ class Text:
         self._name = name
         self._inner: Any = stream
         if _is_zstd(head):
-            import pyarrow as pa  # noqa: PLC0415  # large, and not always installed
+            import pyarrow as pa  # noqa: PLC0415  # a tenth of a second
 
-            # zstandard's own reader ends quietly where a file was cut
-            self._inner = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
+            # zstandard's own reader ends quietly where a file was cut; Arrow's closes what is below it
+            below = pa.PythonFile(_Rejoined(b"", stream), "r")
+            self._inner = pa.CompressedInputStream(below, "zstd")
         elif head.startswith(b"\x1f\x8b"):
             self._inner = igzip.IGzipFile(fileobj=stream)  # type: ignore[no-untyped-call]
 

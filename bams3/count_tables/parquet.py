@@ -77,17 +77,17 @@ class ParquetTable:
         import pyarrow as pa  # noqa: PLC0415
         from pyarrow import compute  # noqa: PLC0415
 
-        if isinstance(values, pa.DictionaryArray):
-            values = values.dictionary_decode()
-        self._check_nulls(values, column, first)
         try:
             values.validate(full=True)
+            if isinstance(values, pa.DictionaryArray):
+                values = values.dictionary_decode()
             values = values.cast(pa.string())
         except pa.ArrowInvalid:
             raise bad_counts(
                 f"{self.name} rows {first + 1} to {first + len(values)} column {column}: not UTF-8",
                 "save it as UTF-8",
             ) from None
+        self._check_nulls(values, column, first)
         bad = compute.match_substring_regex(values, '^$|["\t\r\n]').to_numpy(zero_copy_only=False)
         if bad.any():
             at = int(np.argmax(bad))
