@@ -1,4 +1,4 @@
-"""Tests of homogeneity against scipy, full enumeration and known values; and how p-values lie under the null."""
+"""Tests of homogeneity against scipy, enumeration and known values; and p-values under the null."""
 
 import numpy as np
 import pytest

@@ -201,7 +201,5 @@ def run_two_tier_chi2_test(
         raise InputError(str(err), kind="usage") from err
     workers = n_workers or os.cpu_count() or 1
     with Progress(None, "probesets", "Processing probesets", enabled=show_progress) as progress:
-        tables = run_tests(
-            read, summary, n_workers or os.cpu_count() or 1, batch_size, on_tested=progress.advance
-        )
+        tables = run_tests(read, summary, workers, batch_size, on_tested=progress.advance)
         return pa.concat_tables([schema().empty_table(), *tables])

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,10 +36,11 @@ def genomic_control_lambda(pvalues: Array) -> float:
     It is 1 under the null (Devlin and Roeder 1999); from p-values, as degrees of freedom differ. NaN where
     there are none.
     """
-    from scipy.special import chdtri  # noqa: PLC0415  # a quarter of a second
-
     known = pvalues[~np.isnan(pvalues)]
-    return float(chdtri(1, np.median(known)) / _MEDIAN) if known.size else float("nan")
+    if not known.size:
+        return float("nan")
+    middle = max(float(np.median(known)), sys.float_info.min)
+    return NormalDist().inv_cdf(middle / 2) ** 2 / _MEDIAN
 
 
 @dataclass
@@ -88,7 +90,7 @@ class Summary:
 
     def as_json(self) -> str:
         """For machines, and for ``chi2-merge``, which reads it again."""
-        value = {"bams3": __version__, **asdict(self)}
+        value = {"bams3": __version__, **vars(self), "options": asdict(self.options)}
         value["worst_batches"] = dict(self.worst_batches.most_common())
         return json.dumps(value, indent=1, allow_nan=False) + "\n"
 

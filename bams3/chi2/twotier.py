@@ -101,7 +101,7 @@ class Tested(NamedTuple):
 
 
 def describe(block: CountBlock, options: Options) -> Array:
-    """Pearson's statistic of each table of a block, and what decides how it is tested: (P,) of kernels' TABLE."""
+    """Pearson's statistic of each table, and what decides how it is tested: (P,) of kernels.chi2.TABLE."""
     return describe_tables(block.start, _counted(block, options))
 
 
@@ -126,9 +126,8 @@ def two_tier_tests(block: CountBlock, tables: Array, options: Options) -> Tested
     -----
     About 1 us a table, and where tables are drawn 10 ns a row of each.
     """
-    counts = _counted(block, options)
     method, pvalue, draws, error = _two_tiers(
-        tables, block.probesets, block.start, counts, options, b"genotypes"
+        tables, block.probesets, block.start, _counted(block, options), options, b"genotypes"
     )
     is_skipped = method == SKIPPED
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -139,7 +138,7 @@ def two_tier_tests(block: CountBlock, tables: Array, options: Options) -> Tested
     return Tested(
         statistic=_but(is_skipped, tables["statistic"]),
         pvalue=pvalue,
-        dof=_dof(tables),
+        dof=tables["dof"],
         method=method,
         n_batches=tables["n_rows"],
         total=tables["total"],
@@ -160,7 +159,7 @@ def expected_ns(tables: Array, options: Options) -> Array:
     drawn = np.flatnonzero(tables["least_expected"] < options.min_expected_count)
     draws[drawn] = options.most_draws
     if options.adaptive and drawn.size:
-        draws[drawn] = np.minimum(options.most_draws, STOP_AT / np.maximum(_tail(tables[drawn]), 1e-300))
+        draws[drawn] = np.minimum(options.most_draws, STOP_AT / np.maximum(tables["tail"][drawn], 1e-300))
     out: Array = _TABLE_NS + tables["n_rows"] * (_ROW_NS + _DRAWN_ROW_NS * draws)
     return out
 
@@ -178,33 +177,16 @@ def _two_tiers(
     method[unfit] = SKIPPED
     for i in np.flatnonzero(unfit):
         error[i] = _why_unfit(tables[i])
-    pvalue = np.where(unfit, np.nan, 0.0)
-    standard, permuted = np.flatnonzero(method == STANDARD), np.flatnonzero(method == MONTE_CARLO)
-    if standard.size:
-        pvalue[standard] = _tail(tables[standard])
+    pvalue = np.where(unfit, np.nan, tables["tail"])
+    permuted = np.flatnonzero(method == MONTE_CARLO)
     if permuted.size:
-        seeds = _seeds([probesets[i] for i in permuted], options.random_seed, what)
+        seeds = _seeds([probesets[i] for i in permuted.tolist()], options.random_seed, what)
         some_start, some_counts = _only(permuted, start, counts)
         limits = MAX_TABLES, options.most_draws, options.stop_at
         tiers = permute_tables(some_start, some_counts, seeds, *limits)
         pvalue[permuted], draws[permuted] = tiers["pvalue"], tiers["draws"]
         method[permuted[tiers["draws"] == 0]] = EXACT
     return method, pvalue, draws, error
-
-
-def _dof(tables: Array) -> Array:
-    rows, columns = tables["n_rows"].astype(np.int64), tables["n_columns"].astype(np.int64)
-    out: Array = np.maximum(rows - 1, 0) * np.maximum(columns - 1, 0)
-    return out
-
-
-def _tail(tables: Array) -> Array:
-    """The upper tail of the chi-square distribution, right to 1e-300."""
-    from scipy.special import chdtrc  # noqa: PLC0415  # a quarter of a second that only this needs
-
-    with np.errstate(invalid="ignore"):
-        out: Array = chdtrc(_dof(tables).astype(np.float64), tables["statistic"])
-    return out
 
 
 def _why_unfit(table: np.void) -> str:

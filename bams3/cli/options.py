@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,12 +17,14 @@ from ..bam import BamHeader
 from ..errors import InputError
 from ..filters import parse_flags
 from ..format import spec
-from ..query import StoreReader
 from ..regions import BedRow, read_bed
 from ..store import is_s3
 from ..tables import Sample, read_samples
 from . import warn
 from .remote import INPUT_FILE
+
+if TYPE_CHECKING:
+    from ..query import StoreReader
 
 
 class Threads(click.ParamType[int]):

@@ -16,11 +16,11 @@ import click
 
 from ..errors import Bams3Error, InputError
 from ..format import spec
-from ..query import StoreReader
 from ..store import Requests, S3Options, Store, is_s3, store_at
 from ..store.base import MissingObjectError
 
 if TYPE_CHECKING:
+    from ..query import StoreReader
     from ..store.s3 import S3Store
 
 #: Files that may have an index beside them, and indexes, which are wrong when the file is replaced.
@@ -117,6 +117,8 @@ def _count_once(counted: list[Requests], asked: Requests) -> None:
 
 def opened(address: str) -> StoreReader:
     """The store behind a path or S3 address."""
+    from ..query import StoreReader
+
     return StoreReader(store(address))
 
 

@@ -18,10 +18,11 @@ TABLE = np.dtype(
         ("worst_residual", np.float64),
         ("worst_row", np.uint64),
         ("total", np.uint64),
+        ("tail", np.float64),
         ("n_rows", np.uint32),
         ("n_columns", np.uint32),
         ("columns", np.uint32),
-        ("padding", np.uint32),
+        ("dof", np.uint32),
     ]
 )
 """What ``describe_tables`` tells of a table: struct bk_table of native/chi2.c."""

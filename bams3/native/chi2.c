@@ -15,14 +15,38 @@ struct bk_table {
     double worst_residual; /* the adjusted residual that is the largest without its sign */
     uint64_t worst_row;    /* its row, of the table's */
     uint64_t total;
+    double tail;                /* of the chi-square distribution beyond the statistic; else 1 */
     uint32_t n_rows, n_columns; /* that have items */
     uint32_t columns;           /* bit c: column c has items */
-    uint32_t padding;
+    uint32_t dof;               /* degrees of freedom */
 };
 
 struct sums {
     double row, column[MAX_COLUMNS], total;
 };
+
+/* The chi-square distribution beyond x: with h = x / 2 the sum of h^k e^-h / gamma(k + 1), k = 0, 1, ..
+ * dof / 2 - 1, or where dof is odd k = 1/2, 3/2, .. and erfc(sqrt(h)) besides (Abramowitz and Stegun
+ * 26.4.4 and 26.4.5). No term is negative: added up from the largest on either side, far tails keep
+ * their digits. */
+static double chi2_tail(double x, uint64_t dof) {
+    double h = x / 2, first = dof % 2 ? 0.5 : 0, last = (double)dof / 2 - 1;
+    double sum = dof % 2 ? erfc(sqrt(h)) : 0;
+    if (!(h > 0)) return 1;
+    if (last < first) return sum;
+    double k = h < last ? fmax(first, floor(h - first) + first) : last;
+    double largest = exp(k * log(h) - h - lgamma(k + 1)), term = largest;
+    for (double i = k; i >= first && term > 0; i--) {
+        sum += term;
+        term *= i / h;
+    }
+    term = largest;
+    for (double i = k + 1; i <= last && term > 0; i++) {
+        term *= h / i;
+        sum += term;
+    }
+    return fmin(sum, 1);
+}
 
 static double row_total(const int32_t *row) {
     double sum = 0;
@@ -49,7 +73,7 @@ static void take_cell(struct bk_table *out, double count, const struct sums *s, 
 
 static void describe(const int32_t *counts, uint64_t n_rows, struct bk_table *out) {
     struct sums s = {0};
-    *out = (struct bk_table){.least_expected = INFINITY};
+    *out = (struct bk_table){.least_expected = INFINITY, .tail = 1};
     for (uint64_t i = 0; i < n_rows; i++) {
         const int32_t *row = counts + i * MAX_COLUMNS;
         for (uint64_t c = 0; c < MAX_COLUMNS; c++) s.column[c] += row[c];
@@ -68,6 +92,8 @@ static void describe(const int32_t *counts, uint64_t n_rows, struct bk_table *ou
         for (uint64_t c = 0; c < MAX_COLUMNS && s.row > 0; c++)
             if (s.column[c] > 0) take_cell(out, row[c], &s, c, i);
     }
+    out->dof = (out->n_rows - 1) * (out->n_columns - 1);
+    out->tail = chi2_tail(out->statistic, out->dof);
 }
 
 BK_EXPORT int bk_chi2_describe(uint64_t n, const uint64_t *start, const int32_t *counts,
