@@ -17,6 +17,8 @@ from ..errors import InputError
 from ..genotype_counts import CountBlock, read_genotype_counts
 from ..progress import Progress
 from ..slices import Slice
+from ..store import is_s3
+from . import warn
 from .options import Threads, quiet
 from .remote import INPUT_FILE, OUTPUT_FILE, s3_options
 from .slices import slice_option
@@ -191,4 +193,12 @@ def _places(
 
 
 def _from_panel(vcf: Path | None, bfile: str | None, plates: Path, which: Slice | None) -> ReadBlocks:
-    raise NotImplementedError
+    """What counts a panel's genotypes by plate; its probesets are never spread."""
+    from ..panel import PlinkPanel, VcfPanel, plate_counts, read_plates
+
+    if bfile is not None and is_s3(bfile):
+        hint = "copy its .bed, .bim and .fam to a disk, or give a VCF or BCF file"
+        raise InputError(f"--bfile {bfile}: three files, which are not fetched", kind="usage", hint=hint)
+    plate_of = read_plates(plates)
+    panel = VcfPanel(vcf, on_note=warn) if vcf is not None else PlinkPanel(Path(bfile or ""), on_note=warn)
+    return lambda _: plate_counts(panel, plate_of, which=which, on_note=warn)
