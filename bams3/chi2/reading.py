@@ -6,14 +6,18 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from ..columns import Array
 from ..errors import InputError
+from .results import schema
 from .twotier import METHODS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _NUMBERS = ("pvalue", "qvalue", "n_batches", "n_simulations")
 _NAMES = ("method", "worst_batch")
@@ -235,3 +239,53 @@ def _indices(table: Any, name: str) -> tuple[Array, list[str]]:
     names = column.dictionary.to_pylist()
     indices: Array = column.indices.fill_null(-1).to_numpy()
     return (np.where(indices == names.index(""), -1, indices) if "" in names else indices), names
+
+
+# ---- all columns, as they were written ----
+
+
+def open_results(path: Path) -> Iterator[pa.Table]:
+    """All columns of results, in runs of rows; at least one, which may be empty.
+
+    Raises
+    ------
+    InputError
+        ``no-such-file``, ``not-results``.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+
+    try:
+        yield schema().empty_table()
+        with path.open("rb") as file:
+            is_parquet = file.read(4) == b"PAR1"
+        for table in _parquet_rows(path) if is_parquet else _text_rows(path):
+            if table.schema.names != schema().names:
+                _refuse(f"{path}: its columns are not those of results")
+            yield table.cast(schema())
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file", kind="no-such-file", hint=_HINT) from None
+    except (pa.ArrowException, OSError) as err:
+        _refuse(f"{path}: not a table of results: {_first_words(err)}")
+
+
+def _parquet_rows(path: Path) -> Iterator[pa.Table]:
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            yield pa.Table.from_batches([batch])
+
+
+def _text_rows(path: Path) -> Iterator[pa.Table]:
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import csv  # noqa: PLC0415
+
+    types = {field.name: field.type for field in schema()}
+    reader = csv.open_csv(
+        path,
+        parse_options=csv.ParseOptions(delimiter="\t", quote_char=False),
+        convert_options=csv.ConvertOptions(column_types=types, null_values=[""]),
+    )
+    for batch in reader:
+        yield pa.Table.from_batches([batch])

@@ -34,6 +34,7 @@ COMMANDS = (
     "gather",
     "gc",
     "chi2-batch",
+    "chi2-merge",
     "check-sheet",
     "tabulate",
     "chi2-plot",
