@@ -43,7 +43,7 @@ class CountBlock:
     batches
         Names of batches. Those of a block begin with those of the block before.
     counts
-        (R, 4) int32. Samples by genotype, in the order of GENOTYPES.
+        (R, 4) int32. Samples by genotype, in the order of GENOTYPES; those of a row are below 2**31 in all.
     """
 
     probesets: list[str]
@@ -247,6 +247,7 @@ class _Reading:
             again = key[1:] == key[:-1]
             if again.any():
                 kept = self._summed(ids, kept, again)
+        self._check_samples(ids, kept)
         start = np.zeros(len(ids) + 1, np.uint64)
         start[1:] = np.cumsum(np.bincount(kept.probeset, minlength=len(ids)))
         return CountBlock(ids, start, kept.batch, list(self.batches.names), kept.counts)
@@ -272,6 +273,17 @@ class _Reading:
         summed = kept[first]
         summed.counts = counts.astype(np.int32)
         return summed
+
+    def _check_samples(self, ids: list[str], kept: _Kept) -> None:
+        """Whether each row's samples can be counted."""
+        if kept.counts.max(initial=0) <= MAX_COUNT // kept.counts.shape[1]:
+            return
+        samples = kept.counts.sum(axis=1, dtype=np.int64)
+        at = int(np.argmax(samples))
+        if samples[at] > MAX_COUNT:
+            where = f"{self.table.name} {self.table.place(int(kept.row[at]))}"
+            words = f"{self._row_name(ids, kept, at)} has {samples[at]:,} samples"
+            raise bad_counts(f"{where}: {words}", f"the most is {MAX_COUNT:,}")
 
     def _row_name(self, ids: list[str], kept: _Kept, row: int) -> str:
         probeset, batch = ids[kept.probeset[row]], self.batches.names[kept.batch[row]]

@@ -29,20 +29,20 @@ def merge_slices(paths: Sequence[Path]) -> tuple[Summary, Iterator[pa.Table]]:
     Raises
     ------
     InputError
-        ``no-summary``; ``not-a-slice``, ``missing-slice``, ``doubled-slice``; ``slice-mismatch`` where slices
-        are of different inputs or options; ``not-results``.
+        ``no-summary``; ``not-a-slice``, ``slices-missing``, ``doubled-slice``; ``slice-mismatch`` where
+        slices are of different inputs or options; ``not-results``.
     """
     ordered, summaries = _in_order(paths)
     merged = Summary(summaries[0].given, summaries[0].options)
     merged.empty_batches = sum(one.empty_batches for one in summaries)
 
     def tables() -> Iterator[pa.Table]:
-        spool = Spool()
-        for table in _interleaved(ordered):
-            spool.add(table)
-        if spool.n != sum(one.probesets for one in summaries):
-            raise _mismatch(ordered[0], "their results are not those that their summaries tell of")
-        yield from spool.finished(merged)
+        with Spool() as spool:
+            for table in _interleaved(ordered):
+                spool.add(table)
+            if spool.n != sum(one.probesets for one in summaries):
+                raise _mismatch(ordered[0], "their results are not those that their summaries tell of")
+            yield from spool.finished(merged)
 
     return merged, tables()
 
@@ -68,7 +68,7 @@ def _in_order(paths: Sequence[Path]) -> tuple[list[Path], list[Summary]]:
     missing = [Slice(i, n) for i in range(1, n + 1) if Slice(i, n) not in found]
     if missing:
         hint = "run chi2-batch --slice for what is missing"
-        raise InputError(f"{format_slices(missing)} missing", kind="missing-slice", hint=hint)
+        raise InputError(f"{format_slices(missing)} missing", kind="slices-missing", hint=hint)
     both = [found[which] for which in sorted(found)]
     counts = [summary.probesets for _, summary in both]
     if counts != sorted(counts, reverse=True) or counts[0] - counts[-1] > 1:

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -46,6 +46,12 @@ class Spool:
         self._pvalues: list[Array] = []
         self.n = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
     def add(self, table: pa.Table) -> None:
         """Take results behind those before."""
         self.n += table.num_rows
@@ -63,7 +69,7 @@ class Spool:
             summary.genomic_control_lambda = genomic_control_lambda(pvalues)
         at, column = 0, schema().get_field_index("qvalue")
         self._file.seek(0)
-        with self._file, pa.ipc.open_stream(self._file) as reader:
+        with pa.ipc.open_stream(self._file) as reader:
             for batch in reader:
                 some = q[at : at + batch.num_rows]
                 at += batch.num_rows
@@ -96,24 +102,25 @@ def run_tests(
         have to be tested again).
     """
     with ThreadPoolExecutor(n_workers, "bams3-chi2") as pool:
-        spool = Spool()
-        try:
-            _test_all(read(True), spool, summary, pool, n_workers, batch_size, on_start, on_tested)
-        except NotGroupedError:
-            on_tested(-spool.n)
-            spool, summary.empty_batches = Spool(), 0
-            _test_all(read(False), spool, summary, pool, n_workers, batch_size, on_start, on_tested)
-    yield from spool.finished(summary)
+        for is_grouped in (True, False):
+            summary.empty_batches = 0
+            batches = _batches(read(is_grouped), summary.options, n_workers, batch_size, on_start)
+            with Spool() as spool:
+                try:
+                    _test_all(batches, spool, summary, pool, 2 * n_workers, on_tested)
+                except NotGroupedError:
+                    on_tested(-spool.n)
+                    continue
+                yield from spool.finished(summary)
+                return
 
 
 def _test_all(
-    blocks: Iterable[CountBlock],
+    batches: Iterable[tuple[CountBlock, Array]],
     spool: Spool,
     summary: Summary,
     pool: ThreadPoolExecutor,
-    n_workers: int,
-    batch_size: int | None,
-    on_start: Callable[[int], None],
+    depth: int,
     on_tested: Callable[[int], None],
 ) -> None:
     def work(batch: tuple[CountBlock, Array]) -> tuple[pa.Table, int]:
@@ -121,8 +128,7 @@ def _test_all(
         tested = two_tier_tests(block, tables, summary.options)
         return as_table(block, tested), len(block.batch) - int(tested.n_batches.sum())
 
-    batches = _batches(blocks, summary.options, n_workers, batch_size, on_start)
-    for table, n_empty in ordered_map(pool, work, batches, 2 * n_workers):
+    for table, n_empty in ordered_map(pool, work, batches, depth):
         spool.add(table)
         summary.empty_batches += n_empty
         on_tested(table.num_rows)
