@@ -1,4 +1,5 @@
-/* Homogeneity of tables: Pearson's statistic, and how far out it is among tables of the same margins.
+/* Homogeneity of tables: Pearson's statistic, and how far out it is among tables of the same
+ * margins.
  *
  * Table t has rows start[t] .. start[t + 1] - 1 of `counts`, MAX_COLUMNS to a row, none negative.
  * Rows and columns without any item are left out.
@@ -25,10 +26,10 @@ struct sums {
     double row, column[MAX_COLUMNS], total;
 };
 
-/* The chi-square distribution beyond x: with h = x / 2 the sum of h^k e^-h / gamma(k + 1), k = 0, 1, ..
- * dof / 2 - 1, or where dof is odd k = 1/2, 3/2, .. and erfc(sqrt(h)) besides (Abramowitz and Stegun
- * 26.4.4 and 26.4.5). No term is negative: added up from the largest on either side, far tails keep
- * their digits. */
+/* The chi-square distribution beyond x: with h = x / 2 the sum of h^k e^-h / gamma(k + 1), k = 0,
+ * 1, .. dof / 2 - 1, or where dof is odd k = 1/2, 3/2, .. and erfc(sqrt(h)) besides (Abramowitz and
+ * Stegun 26.4.4 and 26.4.5). No term is negative: added up from the largest on either side, far
+ * tails keep their digits. */
 static double chi2_tail(double x, uint64_t dof) {
     double h = x / 2, first = dof % 2 ? 0.5 : 0, last = (double)dof / 2 - 1;
     double sum = dof % 2 ? erfc(sqrt(h)) : 0;
@@ -57,7 +58,8 @@ static double row_total(const int32_t *row) {
 /* Take a cell: (observed - expected)^2 / expected, and Haberman's (1973) adjusted residual,
  * (observed - expected) / sqrt(expected (1 - row / total) (1 - column / total)). What is subtracted
  * is total times as large, so that it is exact below 2^53. */
-static void take_cell(struct bk_table *out, double count, const struct sums *s, uint64_t c, uint64_t row) {
+static void take_cell(struct bk_table *out, double count, const struct sums *s, uint64_t c,
+                      uint64_t row) {
     double product = s->row * s->column[c];
     double off = count * s->total - product;
     double rest = (s->total - s->row) * (s->total - s->column[c]);
@@ -171,8 +173,8 @@ static struct margins turned(const struct margins *m, struct room room) {
     return t;
 }
 
-/* At least as many as there are tables; above `most` not exactly. Each stack but the last may lie in
- * C(items + lines - 1, items) ways. */
+/* At least as many as there are tables; above `most` not exactly. Each stack but the last may lie
+ * in C(items + lines - 1, items) ways. */
 static double tables_at_most(uint64_t lines, uint64_t stacks, const int64_t *stack, int64_t largest,
                              double most) {
     double tables = 1;
@@ -195,14 +197,15 @@ struct bk_tier {
     uint64_t draws, far; /* draws is 0 where all tables were enumerated */
 };
 
-static struct bk_tier rank(const int32_t *counts, uint64_t n_rows, const uint64_t *seed, double max_tables,
-                           uint64_t max_draws, uint64_t stop_at, uint8_t *work) {
+static struct bk_tier rank(const int32_t *counts, uint64_t n_rows, const uint64_t *seed,
+                           double max_tables, uint64_t max_draws, uint64_t stop_at, uint8_t *work) {
     struct room room = room_in(work, n_rows);
     struct margins m = margins_of(counts, n_rows, room);
     if (m.lines < 2 || m.stacks < 2) return (struct bk_tier){1, 0, 0}; /* there is one table */
     int64_t largest = 0;
     for (uint64_t i = 0; i < m.lines; i++) largest = m.line[i] > largest ? m.line[i] : largest;
-    double by_column = tables_at_most(m.lines, m.stacks, m.stack, m.stack[m.stacks - 1], max_tables);
+    double by_column =
+        tables_at_most(m.lines, m.stacks, m.stack, m.stack[m.stacks - 1], max_tables);
     double by_row = tables_at_most(m.stacks, m.lines, m.line, largest, max_tables);
     if (by_row < by_column && by_row <= max_tables) {
         struct margins t = turned(&m, room);
@@ -212,7 +215,8 @@ static struct bk_tier rank(const int32_t *counts, uint64_t n_rows, const uint64_
     struct drawn drawn = draw_tables(&m, seed, max_draws, stop_at, work + room_bytes(n_rows));
     double draws = (double)drawn.draws, far = (double)drawn.far;
     int stopped = stop_at && drawn.far == stop_at;
-    return (struct bk_tier){stopped ? far / draws : (far + 1) / (draws + 1), drawn.draws, drawn.far};
+    return (struct bk_tier){stopped ? far / draws : (far + 1) / (draws + 1), drawn.draws,
+                            drawn.far};
 }
 
 /* Bytes of `work` that tables of at most so many rows need. */
@@ -222,11 +226,12 @@ BK_EXPORT int bk_chi2_work(uint64_t max_rows, uint64_t *bytes) {
 }
 
 /* P-values of tables (totals below 2^31) with both margins fixed: of all tables where those are at
- * most max_tables, else of random ones: Besag and Clifford's (1991) far / draws once stop_at of them
- * were as far out as the observed one, or (far + 1) / (max_draws + 1). */
+ * most max_tables, else of random ones: Besag and Clifford's (1991) far / draws once stop_at of
+ * them were as far out as the observed one, or (far + 1) / (max_draws + 1). */
 BK_EXPORT int bk_chi2_permute(uint64_t n, const uint64_t *start, const int32_t *counts,
                               const uint64_t *seeds, double max_tables, uint64_t max_draws,
-                              uint64_t stop_at, uint64_t work_bytes, uint8_t *work, struct bk_tier *out) {
+                              uint64_t stop_at, uint64_t work_bytes, uint8_t *work,
+                              struct bk_tier *out) {
     for (uint64_t t = 0; t < n; t++) {
         uint64_t n_rows = start[t + 1] - start[t];
         if (room_bytes(n_rows) + permute_bytes(n_rows) > work_bytes) return BK_ERR_TOO_MANY;

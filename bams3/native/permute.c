@@ -81,7 +81,8 @@ static inline uint32_t pick(const struct entry *entries, uint32_t size, uint32_t
     uint64_t at = (uint64_t)u * size;
     uint32_t i = (uint32_t)(at >> 32);
     struct entry e = entries[i];
-    uint32_t own = 0u - ((uint32_t)at < e.threshold); /* without a branch, which none could foretell */
+    uint32_t own =
+        0u - ((uint32_t)at < e.threshold); /* without a branch, which none could foretell */
     return e.alias ^ ((e.alias ^ i) & own);
 }
 
@@ -161,7 +162,8 @@ static void place_item(struct dealer *d, int32_t *cell, uint32_t *line, int32_t 
     d->touched[d->n_touched++] = i;
 }
 
-/* Place the small stacks; gives by how much the spread grows if the last stack takes all the rest. */
+/* Place the small stacks; gives by how much the spread grows if the last stack takes all the rest.
+ */
 static double place_few(struct dealer *d) {
     const struct margins *m = d->m;
     double per_last = m->per_stack[m->stacks - 1], grown = 0;
@@ -217,7 +219,8 @@ static int64_t take(struct dealer *d, uint64_t j) {
 
 /* Pick a line and, by its items of at most `most`, move one of them or none; gives how many. Of the
  * 32 random bits what is left behind the line decides. */
-static inline int try_line(int32_t *from, int32_t *to, uint32_t lines, uint32_t most, uint32_t u, int wanted) {
+static inline int try_line(int32_t *from, int32_t *to, uint32_t lines, uint32_t most, uint32_t u,
+                           int wanted) {
     uint64_t at = (uint64_t)u * lines;
     uint32_t i = (uint32_t)(at >> 32);
     int is_taken = (scaled((uint32_t)at, most) < (uint32_t)from[i]) & wanted;
@@ -327,8 +330,8 @@ static double prepare(struct dealer *d) {
         base += m->per_line[i] * per_last * d->term[i] * d->term[i];
     }
     /* the last row of cells is free until then */
-    make_entries(d->term, (uint32_t)m->lines, (uint32_t *)(void *)(d->total + (MAX_COLUMNS + 1) * m->lines),
-                 d->lines);
+    make_entries(d->term, (uint32_t)m->lines,
+                 (uint32_t *)(void *)(d->total + (MAX_COLUMNS + 1) * m->lines), d->lines);
     for (uint64_t j = 0; j < m->stacks - 1; j++) {
         struct binomials *b = &d->binomials[j];
         memset(d->cell[j], 0, m->lines * sizeof *d->cell[j]);

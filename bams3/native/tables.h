@@ -23,10 +23,10 @@
  * other way round; the largest stack comes last. */
 struct margins {
     uint64_t lines, stacks;
-    const int64_t *line, *stack;             /* their totals */
-    const double *per_line, *per_stack;      /* 1 / total */
+    const int64_t *line, *stack;        /* their totals */
+    const double *per_line, *per_stack; /* 1 / total */
     int64_t total;
-    double far;                              /* spread from which on a table counts */
+    double far; /* spread from which on a table counts */
 };
 
 /* Share of all tables with these margins that are far, each weighed by its probability when both
