@@ -21,6 +21,8 @@ from bams3.genotype_counts import GENOTYPES
 from bams3.kernels import KernelError
 from bams3.kernels.chi2 import describe_tables, permute_tables
 
+pytestmark = pytest.mark.native
+
 
 def results_of(tables, names=None, **options):
     block = as_block(tables, names)

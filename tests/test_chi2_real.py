@@ -36,7 +36,7 @@ def test_every_real_table_is_tested(shared_data, tmp_path, name):
 
 
 def test_the_plate_with_the_artefact_is_the_worst_one(shared_data, tmp_path):
-    """Of 146 artefacts 49 are on variants so rare that even tests of their own plate alone do not see them."""
+    """Of 146 artefacts 49 are on variants so rare that even tests of their plate alone do not see them."""
     counts = shared_data / "counts" / "1000G_chr20_27plates_counts.tsv.gz"
     rows = results_in(counts, tmp_path / "out.tsv", "--max-simulations", 100_000)
     with (shared_data / "counts" / "1000G_chr20_27plates_counts.truth.tsv").open() as file:

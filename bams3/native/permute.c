@@ -81,8 +81,8 @@ static inline uint32_t pick(const struct entry *entries, uint32_t size, uint32_t
     uint64_t at = (uint64_t)u * size;
     uint32_t i = (uint32_t)(at >> 32);
     struct entry e = entries[i];
-    uint32_t own =
-        0u - ((uint32_t)at < e.threshold); /* without a branch, which none could foretell */
+    /* without a branch, which could not be foretold */
+    uint32_t own = 0u - ((uint32_t)at < e.threshold);
     return e.alias ^ ((e.alias ^ i) & own);
 }
 
@@ -162,8 +162,7 @@ static void place_item(struct dealer *d, int32_t *cell, uint32_t *line, int32_t 
     d->touched[d->n_touched++] = i;
 }
 
-/* Place the small stacks; gives by how much the spread grows if the last stack takes all the rest.
- */
+/* Place the small stacks; gives by how much the spread grows if the last stack takes the rest. */
 static double place_few(struct dealer *d) {
     const struct margins *m = d->m;
     double per_last = m->per_stack[m->stacks - 1], grown = 0;
@@ -217,18 +216,6 @@ static int64_t take(struct dealer *d, uint64_t j) {
     return taken;
 }
 
-/* Pick a line and, by its items of at most `most`, move one of them or none; gives how many. Of the
- * 32 random bits what is left behind the line decides. */
-static inline int try_line(int32_t *from, int32_t *to, uint32_t lines, uint32_t most, uint32_t u,
-                           int wanted) {
-    uint64_t at = (uint64_t)u * lines;
-    uint32_t i = (uint32_t)(at >> 32);
-    int is_taken = (scaled((uint32_t)at, most) < (uint32_t)from[i]) & wanted;
-    from[i] -= is_taken;
-    to[i] += is_taken;
-    return is_taken;
-}
-
 /* Move n items, any with the same probability, of the `all` of one stack to another. */
 static void move(struct dealer *d, int32_t *from, int32_t *to, int64_t all, int64_t n) {
     uint32_t lines = (uint32_t)d->m->lines;
@@ -238,8 +225,11 @@ static void move(struct dealer *d, int32_t *from, int32_t *to, int64_t all, int6
         struct random r = d->random;
         while (n) {
             uint64_t u = next(&r);
-            n -= try_line(from, to, lines, (uint32_t)most, (uint32_t)u, 1);
-            n -= try_line(from, to, lines, (uint32_t)most, (uint32_t)(u >> 32), n > 0);
+            uint32_t i = scaled((uint32_t)u, lines);
+            int is_taken = scaled((uint32_t)(u >> 32), (uint32_t)most) < (uint32_t)from[i];
+            from[i] -= is_taken;
+            to[i] += is_taken;
+            n -= is_taken;
         }
         d->random = r;
         return;
