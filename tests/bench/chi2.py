@@ -206,14 +206,14 @@ def kernel_of(path: Path, options: Any) -> Row:
 def clocked(work: Callable[[], object]) -> Row:
     """What permute_tables takes within ``work``, in this thread: of genotypes, and of calls and no-calls."""
     from bams3.chi2 import twotier
+    from bams3.kernels.chi2 import permute_tables
 
-    permute = twotier.permute_tables
     spent: Row = {"cpu_s": 0.0, "no_call_cpu_s": 0.0, "draws": 0, "no_call_draws": 0}
 
     def timed(start: Any, counts: Any, *rest: Any) -> Any:
         of = "" if counts[:, 2:].any() else "no_call_"  # such tables have two columns
         start_s = time.thread_time()
-        tiers = permute(start, counts, *rest)
+        tiers = permute_tables(start, counts, *rest)
         spent[f"{of}cpu_s"] += time.thread_time() - start_s
         spent[f"{of}draws"] += int(tiers["draws"].sum())
         return tiers
