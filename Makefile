@@ -6,6 +6,7 @@
 # make bench BAM=file.bam    the benchmarks;   make profile BAM=file.bam    where a conversion's time goes
 # make ask BAM=file.bam      depth, statistics and columns;  make prices STORE=folder    what questions read
 # make s3 BAM=file.bam       a store behind an S3 server: requests, latency, load, memory
+# make chi2 COUNTS=counts.tsv   chi2-batch on real and made-up counts, and other ways to its p-values
 # make fuzz SECONDS=600      every decoder under libFuzzer, ASan and UBSan
 # make sizes DIR=folder      real files as BAM, CRAM 3.1 and store
 # make clean    removes what these made
@@ -20,7 +21,7 @@ NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
 PYTEST := $(BIN)/pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check format sanitize bench ask prices s3 cost work profile sizes fuzz clean
+.PHONY: setup demo test check format sanitize bench ask prices s3 cost work chi2 profile sizes fuzz clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -87,6 +88,9 @@ prices: setup
 
 work: setup
 	$(BIN)/python -m tests.bench.work "$(BAM)" $(ARGS)
+
+chi2: setup
+	$(BIN)/python -m tests.bench.chi2 "$(COUNTS)" $(ARGS)
 
 profile: setup
 	$(BIN)/python -m tests.bench.profile_convert "$(BAM)" $(ARGS)

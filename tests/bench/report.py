@@ -278,6 +278,72 @@ def render_work(rows: list[Row]) -> str:
     return "\n".join([*lines, "", footing, ""])
 
 
+# ---- tests of genotype counts ----
+
+
+def render_chi2(rows: list[Row]) -> str:
+    """Two tables: what chi2-batch takes, and what others take for the same p-values."""
+    lines = [
+        "| `bams3 chi2-batch --n-workers 2` | options | seconds | CPU-seconds | goal | tables drawn |"
+        " ns a table | drawing, of CPU | peak memory |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    lines += [_chi2_run(row) for row in rows if row["of"] == "run"]
+    lines += ["", "| the same p-values, CPU-seconds | bams3 | peer | bams3 / peer |", "|---|---|---|---|"]
+    for row in (row for row in rows if row["of"] == "peers"):
+        if row["tool"] == "bams3":
+            ours = row
+        else:
+            lines.append(_chi2_peer(ours, row))
+    versions = " and ".join(f"{name} {_all(rows, name)}" for name in ("bams3", "numpy", "scipy"))
+    footing = [
+        *_chi2_notes(rows),
+        "Cold processes, but for the call; medians of 3. Drawing is measured alone, that for the no-call test"
+        " included, whose tables are not counted.",
+        f"{versions}; {_all(rows, 'date')}, {_all(rows, 'cores')} cores of {_all(rows, 'cpu')},"
+        f" Python {_all(rows, 'python')}, commit {_all(rows, 'commit')}.",
+    ]
+    return "\n".join([*lines, "", *footing, ""])
+
+
+def _chi2_run(row: Row) -> str:
+    kernel, cpu_s = row["kernel"], statistics.median(row["cpu_seconds"])
+    drawing_s = kernel["cpu_s"] + kernel["no_call_cpu_s"]
+    cells = [
+        f"{row['task']}, {row['methods']['monte_carlo']:,} permuted",
+        f"`{row['form']}`" if row["form"] else "none",
+        _seconds(row).replace(" s", "", 1),
+        _three_digits(cpu_s),
+        row["goal"],
+        f"{kernel['draws']:,}",
+        f"{kernel['cpu_s'] / kernel['draws'] * 1e9:,.0f}" if kernel["draws"] else "",
+        f"{drawing_s / cpu_s:.0%}",
+        f"{_mb(max(row['peak_bytes']))} MB",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _chi2_peer(ours: Row, peer: Row) -> str:
+    mine, theirs = (statistics.median(row["cpu_seconds"]) for row in (ours, peer))
+    quotient = f"{mine / theirs:.3g}" if peer["agrees"] else "none: p-values differ"
+    form = f" {peer['form']}" if peer["form"] else ""
+    return f"| {peer['task']} | {mine:.3g} | `{peer['tool']}{form}` {theirs:.2g} | {quotient} |"
+
+
+def _chi2_notes(rows: list[Row]) -> list[str]:
+    """A line on counts 100 times as large, and one on reading where that was measured."""
+    out = []
+    for row in rows:
+        if row["of"] == "times 100":
+            one, hundred = (statistics.median(row[f"cpu_s_times_{times}"]) for times in (1, 100))
+            words = f"{_three_digits(hundred)} CPU-seconds for {_three_digits(one)}"
+            out.append(f"Real counts x 100: drawing takes {hundred / one:.2f} times as long ({words}).")
+        if row["of"] == "reading":
+            rate = row["bytes"] / statistics.median(row["seconds"]) / 1e6
+            out.append(f"Reading the {_mb(row['bytes'])} MB of 1,000,000 probesets alone: {rate:,.0f} MB/s.")
+    return out
+
+
 #: What each page shows: the kinds of its rows in the order of their places, and how they become tables.
 PAGES: dict[str, tuple[tuple[str, Callable[[list[Row]], str]], ...]] = {
     "README.md": (
@@ -287,6 +353,7 @@ PAGES: dict[str, tuple[tuple[str, Callable[[list[Row]], str]], ...]] = {
         ("s3", render_s3),
         ("cost", render_cost),
         ("work", render_work),
+        ("chi2", render_chi2),
     ),
     "tests/bench/README.md": (("convert-profile", render_profile), ("sizes", render_sizes)),
 }
