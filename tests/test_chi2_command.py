@@ -136,7 +136,7 @@ def test_the_notes_of_the_seed_are_told(counts, tmp_path):
         "Note: Batch size = 1000 probesets per worker",
     ]
     auto = succeeds("chi2-batch", counts, tmp_path / "out.tsv", "--n-workers", 2, *FEW)
-    assert re.search("^Note: Batch size = [23] probesets per worker$", auto.err, re.MULTILINE)
+    assert re.search(r"^Note: Batch size = \d+ probesets per worker$", auto.err, re.MULTILINE)
     assert succeeds("chi2-batch", counts, tmp_path / "out.tsv", "--quiet", *FEW).err == ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -23,16 +24,13 @@ from .twotier import Options, describe, expected_ns, two_tier_tests
 if TYPE_CHECKING:
     import pyarrow as pa
 
-#: Batches that a worker gets, about, where their size is not given.
+#: Batches that a worker gets of the probesets at hand, where their size is not given; and how long each takes
+#: at least, by what is expected of it.
 _BATCHES_OF_A_WORKER = 10
+_LEAST_NS = 50e6
 
 #: Gives blocks of tables; False: the rows of a probeset need not be adjacent, and all are held in memory.
 ReadBlocks = Callable[[bool], Iterator[CountBlock]]
-
-
-def auto_batch_size(n_probesets: int, n_workers: int) -> int:
-    """So many probesets to a batch that each worker gets about ten batches."""
-    return max(1, n_probesets // (n_workers * _BATCHES_OF_A_WORKER))
 
 
 class Spool:
@@ -96,7 +94,8 @@ def run_tests(
     summary
         Says how tables are tested; what is found is counted in it.
     batch_size
-        Probesets that a thread takes at a time; None: as many as auto_batch_size says, of equal cost.
+        Probesets that a thread takes at a time; None: so many that each worker gets about ten batches of
+        those at hand, of equal cost, but of 50 ms at least.
     on_start, on_tested
         Called with the size of the first batches, and with how many more probesets are tested (or, negative,
         have to be tested again).
@@ -145,15 +144,17 @@ def _batches(
     is_first = True
     for block in blocks:
         n = len(block.probesets)
-        size = batch_size or auto_batch_size(n, n_workers)
-        if is_first:
-            on_start(size)
-            is_first = False
         tables = describe(block, options)
-        bounds = np.arange(0, n + size, size).clip(max=n)
         if batch_size is None:
-            cost = np.cumsum(expected_ns(tables, options))
-            bounds[1:-1] = np.searchsorted(cost, cost[-1] * np.arange(1, bounds.size - 1) / (bounds.size - 1))
+            cost = np.append(0, np.cumsum(expected_ns(tables, options)))
+            n_batches = min(n_workers * _BATCHES_OF_A_WORKER, n, math.ceil(cost[-1] / _LEAST_NS))
+            bounds = np.searchsorted(cost, cost[-1] * np.arange(n_batches + 1) / n_batches)
+            bounds[-1] = n
+        else:
+            bounds = np.arange(0, n + batch_size, batch_size).clip(max=n)
+        if is_first:
+            on_start(batch_size or max(1, n // n_batches))
+            is_first = False
         for low, high in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
             if low < high:
                 yield _only(block, low, high), tables[low:high]

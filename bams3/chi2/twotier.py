@@ -126,10 +126,13 @@ def two_tier_tests(block: CountBlock, tables: Array, options: Options) -> Tested
     -----
     About 1 us a table, and where tables are drawn 10 ns a row of each.
     """
-    method, pvalue, draws, error = _two_tiers(
+    method, pvalue, draws = _two_tiers(
         tables, block.probesets, block.start, _counted(block, options), options, b"genotypes"
     )
     is_skipped = method == SKIPPED
+    error = [""] * tables.size
+    for i in np.flatnonzero(is_skipped):
+        error[i] = _why_unfit(tables[i])
     with np.errstate(divide="ignore", invalid="ignore"):
         least = np.minimum(tables["n_rows"], tables["n_columns"]).astype(np.int64) - 1
         cramers_v = np.sqrt(tables["statistic"] / (tables["total"] * least))
@@ -166,17 +169,14 @@ def expected_ns(tables: Array, options: Options) -> Array:
 
 def _two_tiers(
     tables: Array, probesets: Sequence[str], start: Array, counts: Array, options: Options, what: bytes
-) -> tuple[Array, Array, Array, list[str]]:
-    """Method, p-value, draws and error of each table; ``what`` tells its random numbers from another's."""
+) -> tuple[Array, Array, Array]:
+    """Method, p-value and draws of each table; ``what`` tells its random numbers from another's."""
     method = np.full(tables.size, STANDARD, np.int8)
     draws = np.zeros(tables.size, np.int64)
-    error = [""] * tables.size
     method[tables["least_expected"] < options.min_expected_count] = MONTE_CARLO
     unfit = (tables["n_rows"] < 2) | (tables["n_columns"] < 2)
     unfit |= (method == MONTE_CARLO) & (tables["total"] > _MOST_SAMPLES)
     method[unfit] = SKIPPED
-    for i in np.flatnonzero(unfit):
-        error[i] = _why_unfit(tables[i])
     pvalue = np.where(unfit, np.nan, tables["tail"])
     permuted = np.flatnonzero(method == MONTE_CARLO)
     if permuted.size:
@@ -186,7 +186,7 @@ def _two_tiers(
         tiers = permute_tables(some_start, some_counts, seeds, *limits)
         pvalue[permuted], draws[permuted] = tiers["pvalue"], tiers["draws"]
         method[permuted[tiers["draws"] == 0]] = EXACT
-    return method, pvalue, draws, error
+    return method, pvalue, draws
 
 
 def _why_unfit(table: np.void) -> str:
@@ -224,8 +224,9 @@ def _only(which: Array, start: Array, counts: Array) -> tuple[Array, Array]:
 def _no_call(block: CountBlock, options: Options) -> Array:
     """P-values of the rate of samples without a call; 1 where all have one or none has: rates are equal."""
     counts = np.zeros_like(block.counts)
-    counts[:, 0], counts[:, 1] = block.counts[:, :3].sum(axis=1), block.counts[:, 3]
+    for c, name in enumerate(GENOTYPES):
+        counts[:, int(name == "NC")] += block.counts[:, c]
     tables = describe_tables(block.start, counts)
-    method, pvalue, _, _ = _two_tiers(tables, block.probesets, block.start, counts, options, b"no call")
+    method, pvalue, _ = _two_tiers(tables, block.probesets, block.start, counts, options, b"no call")
     pvalue[(method == SKIPPED) & (tables["n_columns"] == 1) & (tables["n_rows"] > 1)] = 1
     return pvalue
