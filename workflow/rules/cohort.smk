@@ -1,35 +1,14 @@
-# Who is in the cohort: config and samples sheet, checked before any job, and what rules ask about a sample.
+# Who is in the cohort: the samples sheet, checked before any job, and what rules ask about a sample.
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
-
-
-def check_config():
-    """Check the config and fill in its defaults; a mistake is one line that names the key."""
-    try:
-        validate(config, "../schemas/config.schema.yaml")
-    except WorkflowError as err:
-        cause = err.__context__
-        if not hasattr(cause, "json_path"):
-            raise
-        key = cause.json_path.removeprefix("$").removeprefix(".")
-        message = f"config{f', key {key}' if key else ''}: {cause.message}"
-        if cause.validator == "additionalProperties":
-            message += f"; the keys are {', '.join(cause.schema['properties'])}"
-        raise WorkflowError(message) from None
 
 
 def check_sheet():
     """The samples by name, as `bams3 check-sheet` understands the sheet; its complaint is ours."""
-    if shutil.which("bams3") is None:
-        raise WorkflowError(
-            "bams3 is not on the PATH: activate its environment, such as `source .venv/bin/activate`"
-        )
     command = ["bams3", "check-sheet", config["samples"], "--json"]
     command += ["--regions", config["regions"]]
     checked = subprocess.run(command, capture_output=True, text=True)
@@ -56,11 +35,6 @@ def alignment_of(wildcards):
 def sources_of(wildcards):
     """The files that a sample is converted from. What lies in S3 is read by bams3, which no rule need wait for."""
     return local([alignment_of(wildcards), sample_of(wildcards)["reference"]])
-
-
-def local(paths):
-    """Those that are files of this machine."""
-    return [path for path in paths if path and not path.startswith("s3://")]
 
 
 def reference_option(wildcards):
@@ -99,16 +73,6 @@ def plan_options(wildcards):
     return options
 
 
-def growing(mem_mb):
-    """Memory of a rule: twice as much with each try, for what killed the last may have been too little."""
-
-    def memory(wildcards, attempt):
-        del wildcards
-        return mem_mb * 2 ** (attempt - 1)
-
-    return memory
-
-
 def stop_after(wildcards, resources):
     """When a slice stops by itself: before its job's time is over."""
     del wildcards
@@ -145,6 +109,5 @@ def in_report(name, form, suffix, category, label):
     )
 
 
-check_config()
 SAMPLES = check_sheet()
 IS_SHEET = Path(config["samples"]).is_file()
