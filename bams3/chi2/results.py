@@ -119,13 +119,14 @@ def write_results(tables: Iterable[pa.Table], path: Path) -> None:
     """Write results by the name of the file: all of them, or no file."""
     with replaced(path) as partial, write_errors(str(path)):
         if path.suffix == ".parquet":
-            _write_parquet(tables, partial)
+            write_parquet(tables, partial)
         else:
             with partial.open("wb") as file:
                 write_tsv(tables, file)
 
 
-def _write_parquet(tables: Iterable[pa.Table], path: Path) -> None:
+def write_parquet(tables: Iterable[pa.Table], path: Path) -> None:
+    """Write results as Parquet, whatever the name of the file."""
     from pyarrow import parquet  # noqa: PLC0415
 
     with parquet.ParquetWriter(path, schema(), compression="zstd") as writer:

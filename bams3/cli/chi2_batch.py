@@ -12,13 +12,13 @@ import click
 from ..chi2.results import check_name
 from ..chi2.run import ReadBlocks, run_tests
 from ..chi2.summary import Summary, write_with_summary
-from ..chi2.twotier import Options
 from ..errors import InputError
 from ..genotype_counts import CountBlock, read_genotype_counts
 from ..progress import Progress
 from ..slices import Slice
 from ..store import is_s3
 from . import warn
+from .chi2_options import Chi2Tests, chi2_options
 from .options import Threads, quiet
 from .remote import INPUT_FILE, OUTPUT_FILE, s3_options
 from .slices import slice_option
@@ -60,33 +60,7 @@ class BatchSize(click.ParamType[int]):
 )
 @click.option("--show-progress", is_flag=True, help="Show how many probesets are tested.")
 @slice_option("Test the i-th of n slices of the probesets; bams3 chi2-merge joins the results.")
-@click.option(
-    "--min-expected-count",
-    type=click.FloatRange(0),
-    default=5.0,
-    show_default=True,
-    help="Permute where an expected count is below this; elsewhere the chi-square tail is taken.",
-)
-@click.option(
-    "--adaptive/--no-adaptive",
-    default=True,
-    help="Stop drawing tables after 10 as far out as the one seen (Besag and Clifford 1991) [adaptive].",
-)
-@click.option(
-    "--max-simulations",
-    type=click.IntRange(1, 10**12),
-    metavar="N",
-    help="Draw at most so many tables for a probeset [1000000].",
-)
-@click.option(
-    "--n-simulations",
-    type=click.IntRange(1, 10**12),
-    metavar="N",
-    help="With --no-adaptive: draw so many tables [10000].",
-)
-@click.option("--random-seed", type=int, default=1, show_default=True, help="Seed of the random numbers.")
-@click.option("--exclude-no-call", is_flag=True, help="Leave samples without a call (NC) out.")
-@click.option("--sum-duplicates", is_flag=True, help="Add up rows of the same probeset and batch.")
+@chi2_options()
 @quiet
 def command(
     paths: tuple[str, ...],
@@ -97,13 +71,7 @@ def command(
     n_workers: int,
     show_progress: bool,
     which: Slice | None,
-    min_expected_count: float,
-    adaptive: bool,
-    max_simulations: int | None,
-    n_simulations: int | None,
-    random_seed: int,
-    exclude_no_call: bool,
-    sum_duplicates: bool,
+    tests: Chi2Tests,
     quiet: bool,
 ) -> None:
     """Test for every probeset of INPUT whether its genotype frequencies are the same in all batches.
@@ -124,12 +92,8 @@ def command(
       bams3 chi2-batch --vcf cohort.bcf --plates sample_to_plate.tsv results.tsv
       bams3 chi2-batch counts.tsv part3.parquet --slice 3/8
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
-    limits = _limits(adaptive, max_simulations, n_simulations)
-    options = Options(
-        min_expected_count, adaptive, random_seed=random_seed, exclude_no_call=exclude_no_call, **limits
-    )
-    given, output, read = _places(paths, vcf, bfile, plates, which, sum_duplicates)
-    summary = Summary(given, options, str(which or ""))
+    given, output, read = _places(paths, vcf, bfile, plates, which, tests.sum_duplicates)
+    summary = Summary(given, tests.options, str(which or ""))
 
     def tell(size: int) -> None:
         if not quiet:
@@ -141,17 +105,6 @@ def command(
         write_with_summary(tables, summary, output)
     if not quiet:
         click.echo(summary.as_text(), nl=False, err=True)
-
-
-def _limits(adaptive: bool, max_simulations: int | None, n_simulations: int | None) -> dict[str, int]:
-    """Those limits that were given, as fields of Options."""
-    if adaptive and n_simulations is not None:
-        hint = "adaptive drawing stops by itself, at --max-simulations at the latest; or give --no-adaptive"
-        raise InputError("--n-simulations is for --no-adaptive", kind="usage", hint=hint)
-    if not adaptive and max_simulations is not None:
-        raise InputError("--max-simulations is for --adaptive", kind="usage", hint="give --n-simulations")
-    given = {"max_simulations": max_simulations, "n_simulations": n_simulations}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _places(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from ..htslib import write_errors
+from ..store import is_s3
 from ..tables import format_counts
-from . import counted
-from .remote import INPUT_FILE, counting_opener, s3_options, store
+from . import counted, warn
+from .remote import INPUT_FILE, OUTPUT_FILE, counting_opener, s3_options, store
 
 
 @s3_options
@@ -21,7 +24,8 @@ def command(plan: Path, output: str, plots: bool) -> None:
     """Tables of PLAN, once all of its units are done, into a folder.
 
     counts.tsv, depth.tsv and breadth.tsv have a row a region and a column a sample. records.tsv and exec.tsv
-    say where each sample's file of a region lies, from DIR. multiqc/ has what MultiQC reads. Where units are
+    say where each sample's file of a region lies, from DIR. multiqc/ has what MultiQC reads. Of --chi2
+    there is chi2.tsv, as chi2-batch writes it, and its summary; bams3 chi2-plot draws it. Where units are
     missing, nothing is written; exit code 5.
 
     \b
@@ -46,4 +50,18 @@ def command(plan: Path, output: str, plots: bool) -> None:
     out = store(output)
     for name, data in files.items():
         out.put(name, data)
-    click.echo(f"{counted(len(files), 'file')} in {output}", err=True)
+    for name, write in found.large.items():
+        _write_large(write, output, name)
+        if plots:
+            warn(f"--plots draws region tables alone: bams3 chi2-plot {output.rstrip('/')}/{name}")
+    names = [*files, *(f"{name} and its summary" for name in found.large)]
+    what = names[0] if len(names) == 1 else counted(len(names), "file")
+    click.echo(f"{what} in {output}", err=True)
+
+
+def _write_large(write: Callable[[Path], None], output: str, name: str) -> None:
+    """Write a file, and what belongs beside it, into a folder that need not be there."""
+    if not is_s3(output):
+        with write_errors(output):
+            Path(output).mkdir(parents=True, exist_ok=True)
+    write(OUTPUT_FILE.convert(f"{output.rstrip('/')}/{name}", None, click.get_current_context()))

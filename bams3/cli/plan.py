@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ..coverage import DEFAULT_EXCLUDE_FLAGS
 from ..errors import InputError
@@ -18,16 +20,26 @@ from ..regions import read_bed
 from ..store import is_s3
 from ..tables import CountedRegion
 from . import counted, warn
+from .chi2_options import Chi2Tests, chi2_options
 from .options import all_bits, cohort
 from .remote import INPUT_FILE, OUTPUT_FILE, address_of, counting_opener, s3_options, store
 
 if TYPE_CHECKING:
+    from ..work.jobs import Kind
     from ..work.plan import Plan
+
+#: Options that say what is asked of samples.
+_OF_SAMPLES = frozenset(
+    "regions_file stores count coverage records tool exec_sam stats target_seconds require_flags"
+    " exclude_flags min_mapq".split()
+)
+#: Ends of tables' names.
+_FORMS = re.compile(r"(?<=.)(\.(tsv|txt|parquet))?(\.(gz|zst))?$")
 
 
 @s3_options
 @click.command(short_help="Make slices of samples x regions for jobs to run.", no_args_is_help=True)
-@click.argument("samples", nargs=-1, required=True, metavar="SAMPLES|STORE...")
+@click.argument("samples", nargs=-1, metavar="[SAMPLES|STORE...]")
 @click.option("--regions-file", "-L", type=INPUT_FILE, metavar="BED", help="Regions from a BED file.")
 @click.option("--output", "-o", type=OUTPUT_FILE, required=True, metavar="PLAN", help="Write the plan here.")
 @click.option(
@@ -52,6 +64,11 @@ if TYPE_CHECKING:
 )
 @click.option("--exec-sam", is_flag=True, help="Give the tool SAM.")
 @click.option("--stats", is_flag=True, help="Reads by flag and contig of each sample, for MultiQC.")
+@click.option(
+    "--chi2",
+    metavar="TABLE",
+    help="Instead of SAMPLES: test every probeset of a table of genotype counts, as chi2-batch does.",
+)
 @click.option("--slices", type=click.IntRange(1, 100_000), metavar="N", help="Make so many slices.")
 @click.option(
     "--target-seconds",
@@ -69,6 +86,7 @@ if TYPE_CHECKING:
     help="Only reads with none of these bits; without it, coverage leaves out UNMAP,SECONDARY,QCFAIL,DUP.",
 )
 @click.option("--min-mapq", "-q", default=0, type=click.IntRange(0, 255), help="Least mapping quality.")
+@chi2_options("--chi2: ")
 @click.option("--json", "as_json", is_flag=True, help="Write slices with units, seconds and memory as JSON.")
 def command(
     samples: tuple[str, ...],
@@ -82,11 +100,13 @@ def command(
     tool: str | None,
     exec_sam: bool,
     stats: bool,
+    chi2: str | None,
     slices: int | None,
     target_seconds: float | None,
     require_flags: tuple[str, ...],
     exclude_flags: tuple[str, ...],
     min_mapq: int,
+    tests: Chi2Tests,
     as_json: bool,
 ) -> None:
     """Plan units of work, samples x regions, as slices of equal cost, which `bams3 run` runs as jobs.
@@ -96,23 +116,60 @@ def command(
     done, and stay so when samples or regions are added or the number of slices changes; the work folder goes
     by PLAN's name, so keep that or give --work.
 
+    With --chi2 a unit is a slice of a table's probesets, and reads all of the table: one a slice of the plan.
+
     \b
     Examples:
       bams3 plan samples.tsv -L targets.bed --count --coverage --slices 50 -o plan.json
       bams3 plan 'stores/*.bams3' -L targets.bed --records --target-seconds 600 -o plan.json --work s3://b/work
       bams3 plan samples.tsv -L targets.bed --exec 'samtools stats - | grep ^SN' --slices 8 -o plan.json
+      bams3 plan --chi2 counts.tsv.gz --slices 8 -o chi2.json
       sbatch --array=1-50 --wrap 'bams3 run plan.json --slice-from-env'
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
-    from ..work import kinds
     from ..work.journal import receipts
     from ..work.plan import make_plan, render
 
     if slices is not None and target_seconds is not None:
         raise InputError("--slices and --target-seconds exclude each other", kind="usage")
-    filters = Filters(all_bits(require_flags), all_bits(exclude_flags), min_mapq=min_mapq)
-    depth_flags = filters.exclude_flags if exclude_flags else DEFAULT_EXCLUDE_FLAGS
-    depth_filters = Filters(filters.require_flags, depth_flags, min_mapq=min_mapq)
-    wanted: list[kinds.Kind] = [kinds.Count(filters)] if count else []
+    place = _work_address(work, address_of(output))
+    if chi2 is not None:
+        _refuse_others(samples)
+        slices = slices or 1
+        inputs, regions, wanted = [(_name_of(chi2), _everywhere(chi2))], [], [_chi2(chi2, slices, tests)]
+    else:
+        if tests.given:
+            raise InputError(f"{tests.given[0]} is for --chi2", kind="usage")
+        filters = Filters(all_bits(require_flags), all_bits(exclude_flags), min_mapq=min_mapq)
+        asked = (count, coverage, records, tool, exec_sam, stats)
+        wanted = _kinds(filters, bool(exclude_flags), *asked)
+        inputs, regions = _samples(samples, stores), _regions(regions_file)
+    target_s = 600.0 if target_seconds is None else target_seconds
+    done_keys = receipts(store(place)).keys()
+    plan = make_plan(inputs, regions, wanted, place, counting_opener(), slices, target_s, done_keys)
+    if str(output) == "-":
+        click.echo(render(plan), nl=False)
+    else:
+        with replaced(output) as partial, write_errors(str(output)):
+            partial.write_bytes(render(plan))
+    _tell(plan, as_json)
+
+
+def _kinds(
+    filters: Filters,
+    has_flags: bool,
+    count: bool,
+    coverage: bool,
+    records: bool,
+    tool: str | None,
+    exec_sam: bool,
+    stats: bool,
+) -> list[Kind]:
+    """The kinds of units that are asked for; ``has_flags``: coverage leaves out what the user says."""
+    from ..work import kinds
+
+    depth_flags = filters.exclude_flags if has_flags else DEFAULT_EXCLUDE_FLAGS
+    depth_filters = Filters(filters.require_flags, depth_flags, min_mapq=filters.min_mapq)
+    wanted: list[Kind] = [kinds.Count(filters)] if count else []
     wanted += [kinds.Coverage(depth_filters)] if coverage else []
     wanted += [kinds.Records(filters)] if records else []
     wanted += [kinds.Exec(tool, "sam" if exec_sam else "bam", filters)] if tool is not None else []
@@ -120,26 +177,42 @@ def command(
     if tool is not None and not tool.strip():
         raise InputError("--exec: no command", kind="usage")
     if not wanted:
-        hint = "give one or more of --count, --coverage, --records, --exec, --stats"
+        hint = "give one or more of --count, --coverage, --records, --exec, --stats; or --chi2 TABLE"
         raise InputError("nothing to do", kind="usage", hint=hint)
-    place = _work_address(work, address_of(output))
-    regions = _regions(regions_file)
-    plan = make_plan(
-        _samples(samples, stores),
-        regions,
-        wanted,
-        place,
-        counting_opener(),
-        slices,
-        600.0 if target_seconds is None else target_seconds,
-        receipts(store(place)).keys(),
-    )
-    if str(output) == "-":
-        click.echo(render(plan), nl=False)
-    else:
-        with replaced(output) as partial, write_errors(str(output)):
-            partial.write_bytes(render(plan))
-    _tell(plan, as_json)
+    return wanted
+
+
+def _refuse_others(samples: tuple[str, ...]) -> None:
+    """InputError where anything beside --chi2 says what is asked, and of what."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        is_there = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+        if samples if option.name == "samples" else is_there and option.name in _OF_SAMPLES:
+            name = "SAMPLES" if option.name == "samples" else option.opts[0]
+            raise InputError(f"--chi2 and {name} exclude each other", kind="usage")
+
+
+def _chi2(table: str, n_slices: int, tests: Chi2Tests) -> Kind:
+    """Tests of a table, a unit a slice."""
+    from ..work.chi2 import Chi2
+    from ..work.inputs import TableInput
+
+    if table == "-":
+        hint = "give a file: every job reads it anew"
+        raise InputError("--chi2 -: jobs do not see stdin", kind="usage", hint=hint)
+    text_bytes = TableInput(_everywhere(table), counting_opener()).text_bytes()
+    return Chi2(n_slices, tests.options, tests.sum_duplicates, table, text_bytes)
+
+
+def _name_of(table: str) -> str:
+    """What a table is called: its file's name without what tells its form."""
+    name = table.rstrip("/").rpartition("/")[2]
+    return _FORMS.sub("", name) or name
+
+
+def _everywhere(address: str) -> str:
+    """An address as every job finds it, wherever it starts."""
+    return address if is_s3(address) else str(Path(address).absolute())
 
 
 def _work_address(work: str | None, output: str) -> str:
@@ -173,9 +246,11 @@ def _regions(path: Path | None) -> list[CountedRegion]:
 
 def _samples(given: tuple[str, ...], stores: str | None) -> list[tuple[str, str]]:
     """Name and store of each sample."""
+    if not given:
+        hint = "give a samples sheet or stores; or --chi2 TABLE"
+        raise InputError("no SAMPLES", kind="usage", hint=hint)
     rows = [(row.name, row.store or _made(row.name, stores)) for row in cohort(given)]
-    # As every job finds it, wherever it starts.
-    return [(name, place if is_s3(place) else str(Path(place).absolute())) for name, place in rows]
+    return [(name, _everywhere(place)) for name, place in rows]
 
 
 def _made(name: str, stores: str | None) -> str:

@@ -93,6 +93,11 @@ class S3Store:
     def name(self) -> str:
         return f"s3://{self.bucket}/{self.prefix}".rstrip("/")
 
+    def as_object(self) -> tuple[S3Store, str]:
+        """The objects beside the one whose key is this prefix without its last ``/``, and its name."""
+        folder, slash, name = self.prefix.rstrip("/").rpartition("/")
+        return S3Store(self.bucket, folder + slash, self._options), name
+
     # -- reading --
 
     def get(self, key: str) -> bytes:

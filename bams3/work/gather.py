@@ -5,21 +5,24 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import coverage
 from ..errors import InputError, PartialError
-from ..format import spec
 from ..slices import Slice, format_slices
 from ..store import Store, is_s3
 from ..store.base import MissingObjectError
 from ..tables import REGION_COLUMNS, CountedRegion, CountTable
+from .chi2 import Chi2
+from .inputs import OpenStore
 from .journal import LOGS, Attempt, Receipt, State, read_attempts, receipts
-from .plan import OpenStore, Plan, PlanSample, each, identity_of
+from .plan import Plan, PlanSample, each
 
 
 @dataclass(frozen=True)
@@ -142,10 +145,14 @@ def _why(plan: Plan, state: State, number: int) -> str:
 
 @dataclass(frozen=True)
 class Gathered:
-    """What a plan came to: region tables by name, and other files by theirs."""
+    """What a plan came to: region tables by name, and other files by theirs.
+
+    ``large`` are those that are written to a path, with what belongs beside them, and not held in memory.
+    """
 
     tables: dict[str, CountTable]
     files: dict[str, bytes]
+    large: dict[str, Callable[[Path], None]]
 
 
 def gather(plan: Plan, work: Store, beside: str, open_store: OpenStore) -> Gathered:
@@ -156,11 +163,11 @@ def gather(plan: Plan, work: Store, beside: str, open_store: OpenStore) -> Gathe
     PartialError
         ``missing-units``: some have no receipt; the message counts them and names the first.
     InputError
-        ``input-changed``: a store is not the one that was planned.
+        ``input-changed``: a store or table is not the one that was planned.
     """
     found = receipts(work)
     lost = missing(plan, work, found)
-    _check_stores(plan, open_store)
+    _check_inputs(plan, open_store)
     if lost:
         slices = format_slices({Slice(one.slice_number, plan.n_slices) for one in lost})
         raise PartialError(
@@ -168,10 +175,14 @@ def gather(plan: Plan, work: Store, beside: str, open_store: OpenStore) -> Gathe
             kind="missing-units",
             hint=f"run {slices} of the plan; bams3 status --missing lists all",
         )
-    out = Gathered({}, {})
+    out = Gathered({}, {}, {})
     for number, kind in enumerate(plan.kinds):
-        if not kind.by_region:
+        if kind.name == "stats":
             out.files.update(_multiqc(plan, found, number))
+            continue
+        if isinstance(kind, Chi2):
+            done = [found[plan.key(unit)].result for unit in plan.numbers_of(0, number)]
+            out.large["chi2.tsv"] = partial(kind.write_merged, work, done)
             continue
         results = _results(plan, found, number)
         if kind.name == "count":
@@ -183,15 +194,15 @@ def gather(plan: Plan, work: Store, beside: str, open_store: OpenStore) -> Gathe
     return out
 
 
-def _check_stores(plan: Plan, open_store: OpenStore) -> None:
-    """InputError where a store was replaced since; one that is gone has answered."""
+def _check_inputs(plan: Plan, open_store: OpenStore) -> None:
+    """InputError where a store or table was replaced since; one that is gone has answered."""
+    identity_now = plan.kinds[0].input.identity_now
 
     def is_changed(sample: PlanSample) -> bool:
         try:
-            manifest = open_store(sample.store).get(spec.MANIFEST_KEY)
+            return identity_now(sample.store, open_store) != sample.identity
         except MissingObjectError:
             return False
-        return identity_of(manifest) != sample.identity
 
     changed = [one for one, is_so in zip(plan.samples, each(plan.samples, is_changed), strict=True) if is_so]
     if changed:

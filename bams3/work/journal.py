@@ -265,13 +265,14 @@ def receipts(work: Store) -> Mapping[str, Receipt]:
     found: dict[str, Receipt] = {}
     for attempt in read_attempts(work, LOGS):
         found |= attempt.keys
-    if any(isinstance(receipt.result, dict) and "file" in receipt.result for receipt in found.values()):
-        there = {one.key: one.size_bytes for folder in ("records/", "exec/") for one in work.entries(folder)}
-        found = {key: r for key, r in found.items() if _has_file(r, there)}
-    return found
+    files = {key: _files(receipt.result) for key, receipt in found.items()}
+    folders = {file.partition("/")[0] for several in files.values() for file in several}
+    there = {one.key: one.size_bytes for folder in sorted(folders) for one in work.entries(f"{folder}/")}
+    return {key: found[key] for key, several in files.items() if several.items() <= there.items()}
 
 
-def _has_file(receipt: Receipt, there: Mapping[str, int]) -> bool:
-    result = receipt.result
-    is_file = isinstance(result, dict) and "file" in result
-    return not is_file or there.get(result["file"]) == result["bytes"]
+def _files(result: Any) -> dict[str, int]:
+    """Files of a result in the work folder, and their bytes."""
+    if not isinstance(result, dict) or "file" not in result:
+        return {}
+    return {result["file"]: result["bytes"], **result.get("beside", {})}

@@ -17,23 +17,24 @@ import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import IO, Any, ClassVar, Protocol
+from typing import IO, Any, ClassVar
 
 import numpy as np
 
+from ..chi2 import Options
 from ..columns import Array
 from ..coverage import Rules
 from ..depth import depths_of
 from ..errors import Bams3Error, InputError
-from ..files import replaced
 from ..filters import Filters
-from ..query import NO_FILTERS, StoreReader
+from ..query import NO_FILTERS
 from ..regions import Region
 from ..sam import write_alignments
 from ..stats import Stats, multiqc_general, multiqc_graph
-from ..store import LocalStore, Store
 from ..tables import CountedRegion
+from .chi2 import Chi2
+from .inputs import Input, StoreInput
+from .jobs import Job, Kind, Place, result_file
 from .loads import Load
 
 #: What {words} in a command of ``exec`` stand for.
@@ -46,54 +47,11 @@ EXEC_FIELDS = {
     "end": "its end",
 }
 _FIELD = re.compile(r"(?<!\$)\{([A-Za-z_]+)\}")  # ${name} is the shell's
-_UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 #: Seconds of one core (tests/bench/work.py): a unit's own; a stored byte that is decoded, of the columns that
 #: locate or of all; and a stored byte whose records are written as BAM, or given to a tool.
 _UNIT_S = {"count": 2e-4, "coverage": 4e-4, "records": 4e-3, "exec": 4e-3, "stats": 2e-3}
 _LOCATE_S, _DECODE_S, _WRITE_S, _GIVE_S = 4e-8, 3e-8, 3e-8, 5e-9
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What units of one sample are run with: its store, where results go, and names of result files."""
-
-    sample: str
-    reader: StoreReader
-    work: Store
-    keys: Sequence[str]
-
-    def file_key(self, folder: str, i: int, region: CountedRegion, suffix: str) -> str:
-        """Where the result of the i-th unit goes: a name that people can read, and the unit's key."""
-        name = _UNSAFE.sub("_", region.label)[:100]
-        return f"{folder}/{self.sample}/{name}.{self.keys[i][:8]}{suffix}"
-
-
-class Kind(Protocol):
-    """One kind of unit.
-
-    Attributes
-    ----------
-    name
-        What it is called.
-    by_region
-        Whether there is a unit for each region of a sample, or one for the sample.
-    """
-
-    name: ClassVar[str]
-    by_region: ClassVar[bool]
-
-    def seconds(self, load: Load) -> Array:
-        """What units may take of one core, (R,); (1,) where there is one for the sample."""
-        ...
-
-    def question(self, sample: str, region: CountedRegion | None) -> str:
-        """What is asked, beside the store's content and where: units that ask the same share a receipt."""
-        ...
-
-    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
-        """Results of units, one a region (one in all where not by_region), as JSON values."""
-        ...
 
 
 def _region(row: CountedRegion) -> Region:
@@ -105,75 +63,83 @@ def _text(filters: Filters) -> str:
     return ",".join(f"{name}={item}" for name, item in asdict(filters).items())
 
 
+class _OfRegions:
+    """A unit for each region of a sample."""
+
+    input: ClassVar[type[Input]] = StoreInput
+
+    def places(self, regions: Sequence[CountedRegion]) -> Sequence[CountedRegion]:
+        return regions
+
+
 @dataclass(frozen=True)
-class Count:
+class Count(_OfRegions):
     """Reads of each region, as samtools view -c: the result is a number."""
 
     name: ClassVar[str] = "count"
-    by_region: ClassVar[bool] = True
+    mem_mb: ClassVar[int] = 100
     filters: Filters = NO_FILTERS
 
     def seconds(self, load: Load) -> Array:
         read = load.locate_bytes if self.filters.needs() else load.bound_bytes
         return _UNIT_S[self.name] + read * _LOCATE_S
 
-    def question(self, sample: str, region: CountedRegion | None) -> str:
-        del sample, region
+    def question(self, sample: str, place: CountedRegion) -> str:
+        del sample, place
         return _text(self.filters)
 
-    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
-        yield from job.reader.counts([_region(row) for row in regions], self.filters)
+    def run(self, job: Job[StoreInput], places: Sequence[CountedRegion]) -> Iterator[Any]:
+        yield from job.input.reader.counts([_region(row) for row in places], self.filters)
 
 
 @dataclass(frozen=True)
-class Coverage:
+class Coverage(_OfRegions):
     """Depth of each region, as bams3 coverage -L: [sum, bases covered, least, most, bases of the region]."""
 
     name: ClassVar[str] = "coverage"
-    by_region: ClassVar[bool] = True
+    mem_mb: ClassVar[int] = 150
     filters: Filters = field(default_factory=lambda: Rules().filters)
 
     def seconds(self, load: Load) -> Array:
         return _UNIT_S[self.name] + load.locate_bytes * _LOCATE_S
 
-    def question(self, sample: str, region: CountedRegion | None) -> str:
-        del sample, region
+    def question(self, sample: str, place: CountedRegion) -> str:
+        del sample, place
         return _text(self.filters)
 
-    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
+    def run(self, job: Job[StoreInput], places: Sequence[CountedRegion]) -> Iterator[Any]:
         rules = Rules(filters=self.filters)
-        sums, start, end = depths_of(job.reader, rules, [_region(row) for row in regions])
+        sums, start, end = depths_of(job.input.reader, rules, [_region(row) for row in places])
         columns = (sums.sum, sums.covered, sums.least, sums.most, end - start)
         yield from np.stack([column.astype(np.int64) for column in columns], axis=1).tolist()
 
 
 @dataclass(frozen=True)
-class Records:
+class Records(_OfRegions):
     """Reads of each region as a BAM file: the result is its place below the work folder, and its bytes."""
 
     name: ClassVar[str] = "records"
-    by_region: ClassVar[bool] = True
+    mem_mb: ClassVar[int] = 450
     filters: Filters = NO_FILTERS
 
     def seconds(self, load: Load) -> Array:
         return _UNIT_S[self.name] + load.read_bytes * _DECODE_S + load.inside_bytes * _WRITE_S
 
-    def question(self, sample: str, region: CountedRegion | None) -> str:
-        assert region is not None
-        return f"{_text(self.filters)},{sample},{region.label}"  # which name the file
+    def question(self, sample: str, place: CountedRegion) -> str:
+        return f"{_text(self.filters)},{sample},{place.label}"  # which name the file
 
-    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
-        for i, row in enumerate(regions):
+    def run(self, job: Job[StoreInput], places: Sequence[CountedRegion]) -> Iterator[Any]:
+        for i, row in enumerate(places):
             key = job.file_key(self.name, i, row, ".bam")
             with result_file(job.work, key) as path:
-                records = job.reader.records([_region(row)], self.filters)
-                write_alignments(records, job.reader.header, path, "bam")
+                records = job.input.reader.records([_region(row)], self.filters)
+                write_alignments(records, job.input.reader.header, path, "bam")
                 size_bytes = path.stat().st_size
             yield {"file": key, "bytes": size_bytes}
 
 
 @dataclass(frozen=True)
-class Exec:
+class Exec(_OfRegions):
     """The user's own tool, given each region's reads: the result is the place of what it wrote to stdout.
 
     Attributes
@@ -185,7 +151,7 @@ class Exec:
     """
 
     name: ClassVar[str] = "exec"
-    by_region: ClassVar[bool] = True
+    mem_mb: ClassVar[int] = 450
     command: str = ""
     form: str = "bam"
     filters: Filters = NO_FILTERS
@@ -200,10 +166,9 @@ class Exec:
     def seconds(self, load: Load) -> Array:
         return _UNIT_S[self.name] + load.read_bytes * _DECODE_S + load.inside_bytes * _GIVE_S
 
-    def question(self, sample: str, region: CountedRegion | None) -> str:
-        assert region is not None
-        names = f"{sample},{region.label}"  # of the file
-        return f"{_text(self.filters)},{self.form},{names},{self.command_for(sample, region)}"
+    def question(self, sample: str, place: CountedRegion) -> str:
+        names = f"{sample},{place.label}"  # of the file
+        return f"{_text(self.filters)},{self.form},{names},{self.command_for(sample, place)}"
 
     def command_for(self, sample: str, region: CountedRegion) -> str:
         """The command of a unit; words in braces that are no field are the command's own.
@@ -225,8 +190,8 @@ class Exec:
                 raise InputError(message, kind="usage", hint=hint)
         return _FIELD.sub(lambda match: words.get(match[1], match[0]), self.command)
 
-    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
-        for i, row in enumerate(regions):
+    def run(self, job: Job[StoreInput], places: Sequence[CountedRegion]) -> Iterator[Any]:
+        for i, row in enumerate(places):
             key = job.file_key(self.name, i, row, ".out")
             with result_file(job.work, key) as path:
                 with path.open("wb") as out:
@@ -234,14 +199,15 @@ class Exec:
                 size_bytes = path.stat().st_size
             yield {"file": key, "bytes": size_bytes}
 
-    def _run_tool(self, job: Job, row: CountedRegion, out: IO[bytes]) -> None:
+    def _run_tool(self, job: Job[StoreInput], row: CountedRegion, out: IO[bytes]) -> None:
         command = self.command_for(job.sample, row)
-        records = job.reader.records([_region(row)], self.filters)
+        reader = job.input.reader
+        records = reader.records([_region(row)], self.filters)
         with tempfile.TemporaryFile() as said, _tool(command, out, said) as tool:
             assert tool.stdin is not None
             form, level = ("sam", None) if self.form == "sam" else ("bam", 0)
             with contextlib.suppress(BrokenPipeError):  # a tool need not read all, as head does not
-                write_alignments(records, job.reader.header, tool.stdin, form, level=level, name="the tool")  # type: ignore[arg-type]
+                write_alignments(records, reader.header, tool.stdin, form, level=level, name="the tool")  # type: ignore[arg-type]
             with contextlib.suppress(BrokenPipeError):
                 tool.stdin.close()
             if tool.wait():
@@ -285,23 +251,28 @@ class StatsOf:
     """Reads of a sample by flag and contig for MultiQC: {"general": ..., "graph": ...}."""
 
     name: ClassVar[str] = "stats"
-    by_region: ClassVar[bool] = False
+    mem_mb: ClassVar[int] = 100
+    input: ClassVar[type[Input]] = StoreInput
+
+    def places(self, regions: Sequence[CountedRegion]) -> Sequence[None]:
+        del regions
+        return (None,)
 
     def seconds(self, load: Load) -> Array:
         del load
         return np.array([_UNIT_S[self.name]])
 
-    def question(self, sample: str, region: CountedRegion | None) -> str:
-        del region
+    def question(self, sample: str, place: None) -> str:
+        del place
         return sample
 
-    def run(self, job: Job, regions: Sequence[CountedRegion]) -> Iterator[Any]:
-        del regions
-        stats = Stats.of(job.reader.contigs, job.reader.totals)
+    def run(self, job: Job[StoreInput], places: Sequence[None]) -> Iterator[Any]:
+        del places
+        stats = Stats.of(job.input.reader.contigs, job.input.reader.totals)
         yield {"general": multiqc_general(stats, job.sample), "graph": multiqc_graph(stats, job.sample)}
 
 
-KINDS: dict[str, type[Any]] = {kind.name: kind for kind in (Count, Coverage, Records, Exec, StatsOf)}
+KINDS: dict[str, type[Any]] = {kind.name: kind for kind in (Count, Coverage, Records, Exec, StatsOf, Chi2)}
 
 
 def to_json(kind: Kind) -> dict[str, Any]:
@@ -317,28 +288,16 @@ def from_json(value: dict[str, Any]) -> Kind:
         more["read_groups"] = tuple(more["read_groups"])
         more["subsample"] = tuple(more["subsample"]) if more["subsample"] else None
         fields["filters"] = Filters(**more)
+    if "options" in fields:
+        fields["options"] = Options(**fields["options"])
     kind: Kind = KINDS[value["kind"]](**fields)
     return kind
 
 
-def key_of(kind: Kind, identity: str, sample: str, region: CountedRegion | None) -> str:
+def key_of(kind: Kind, identity: str, sample: str, place: Place) -> str:
     """The key of a unit's receipt: a hash of what is asked, of what, and where."""
-    where = "" if region is None else f"{region.contig}\0{region.start_bp}\0{region.end_bp}"
-    text = f"1\0{kind.name}\0{kind.question(sample, region)}\0{identity}\0{where}"
+    where = "" if place is None else str(place)
+    if isinstance(place, CountedRegion):
+        where = f"{place.contig}\0{place.start_bp}\0{place.end_bp}"
+    text = f"1\0{kind.name}\0{kind.question(sample, place)}\0{identity}\0{where}"
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=10).hexdigest()
-
-
-@contextlib.contextmanager
-def result_file(work: Store, key: str) -> Iterator[Path]:
-    """A path to write a result to; it appears in the work folder at the end, whole, or not at all."""
-    if isinstance(work, LocalStore):
-        path = Path(work.name, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replaced(path) as partial:
-            yield partial
-        return
-    with tempfile.TemporaryDirectory(prefix="bams3-") as place:
-        path = Path(place, "result")
-        yield path
-        with path.open("rb") as file:
-            work.upload(key, file)  # type: ignore[attr-defined]

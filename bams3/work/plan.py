@@ -21,28 +21,28 @@ import numpy as np
 
 from ..columns import Array
 from ..errors import CorruptDataError, InputError
-from ..query import StoreReader
-from ..regions import Region
-from ..store import Store, is_s3
+from ..slices import Slice
+from ..store import is_s3
 from ..tables import CountedRegion
 from . import kinds
-from .kinds import Kind
-from .loads import loads
+from .inputs import OpenStore
+from .jobs import Kind, Place
 
 FORMAT, VERSION = "bams3-plan", 1
 #: Stores that are asked at once where they are far away.
 _PARALLEL = 16
-#: Memory of a process that runs units, and of a worker of each kind that has a chunk in hand.
+#: Memory of a process that hands units to workers.
 _PROCESS_MB = 90
-_WORKER_MB = {"count": 100, "coverage": 150, "records": 450, "exec": 450, "stats": 100}
 
 S = TypeVar("S", bound=tuple[str, ...])
 R = TypeVar("R")
-OpenStore = Callable[[str], Store]
 
 
 class PlanSample(NamedTuple):
-    """A sample's name, the address of its store, and a hash of that store's manifest."""
+    """A sample's name, the address of its store, and what tells that from what it was before.
+
+    Where probesets are tested, it is their table.
+    """
 
     name: str
     store: str
@@ -50,12 +50,12 @@ class PlanSample(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """A unit by its number; ``region`` is None where it is of a whole sample."""
+    """A unit by its number; ``place`` counts the places of its kind."""
 
     number: int
     sample: int
     kind: int
-    region: int | None
+    place: int
 
 
 @dataclass(frozen=True)
@@ -97,36 +97,45 @@ class Plan:
         return len(self.bounds) - 1
 
     @cached_property
+    def _places(self) -> list[Sequence[Place]]:
+        """What the units of a sample are of, by kind."""
+        return [kind.places(self.regions) for kind in self.kinds]
+
+    @cached_property
     def _ends(self) -> list[int]:
         """Units of a sample up to the end of each kind."""
-        return list(accumulate(len(self.regions) if kind.by_region else 1 for kind in self.kinds))
+        return list(accumulate(map(len, self._places)))
 
     def unit(self, number: int) -> Unit:
         """A unit by its number."""
         sample, within = divmod(number, self._ends[-1])
         kind = next(i for i, end in enumerate(self._ends) if within < end)
         first = self._ends[kind - 1] if kind else 0
-        return Unit(number, sample, kind, within - first if self.kinds[kind].by_region else None)
+        return Unit(number, sample, kind, within - first)
 
-    def number_of(self, sample: int, kind: int, region: int = 0) -> int:
+    def number_of(self, sample: int, kind: int, place: int = 0) -> int:
         """The number of a unit."""
-        return sample * self._ends[-1] + (self._ends[kind - 1] if kind else 0) + region
+        return sample * self._ends[-1] + (self._ends[kind - 1] if kind else 0) + place
 
-    def region_of(self, unit: Unit) -> CountedRegion | None:
-        """A unit's region."""
-        return None if unit.region is None else self.regions[unit.region]
+    def numbers_of(self, sample: int, kind: int) -> range:
+        """The units of a kind of a sample."""
+        return range(self.number_of(sample, kind), self.number_of(sample, kind + 1))
+
+    def place_of(self, unit: Unit) -> Place:
+        """What of its sample a unit is of."""
+        return self._places[unit.kind][unit.place]
 
     def key(self, number: int) -> str:
         """The key of a unit's receipt."""
         unit = self.unit(number)
         sample = self.samples[unit.sample]
-        return kinds.key_of(self.kinds[unit.kind], sample.identity, sample.name, self.region_of(unit))
+        return kinds.key_of(self.kinds[unit.kind], sample.identity, sample.name, self.place_of(unit))
 
     def describe(self, number: int) -> str:
-        """What a user calls a unit: ``count of NA12878 at chr20:1001-2000 (exon1)``."""
+        """What a user calls a unit: ``count of NA12878 at chr20:1001-2000 (exon1)``, or of a slice."""
         unit = self.unit(number)
-        region = self.region_of(unit)
-        where = "" if region is None else f" at {region}"
+        place = self.place_of(unit)
+        where = "" if place is None else f", slice {place}" if isinstance(place, Slice) else f" at {place}"
         return f"{self.kinds[unit.kind].name} of {self.samples[unit.sample].name}{where}"
 
     def slice_units(self, number: int) -> range:
@@ -157,7 +166,7 @@ class Plan:
 
     def mem_mb(self, workers: int) -> int:
         """Memory that a job with so many workers is likely to need."""
-        return _PROCESS_MB + workers * max(_WORKER_MB[kind.name] for kind in self.kinds)
+        return _PROCESS_MB + workers * max(kind.mem_mb for kind in self.kinds)
 
 
 # ---- making one ----
@@ -173,7 +182,7 @@ def make_plan(
     target_s: float = 600.0,
     done_keys: Set[str] = frozenset(),
 ) -> Plan:
-    """A plan of these kinds of units for samples, (name, address of the store) each, and regions.
+    """A plan of these kinds of units for samples, (name, address of the store or table) each, and regions.
 
     Parameters
     ----------
@@ -185,11 +194,10 @@ def make_plan(
     Raises
     ------
     InputError
-        ``not-a-store``, ``unknown-contig``, naming the sample; those of stores.
+        ``not-a-store``, ``unknown-contig``, ``no-such-file``, naming the sample; those of stores.
     """
-    by_region = [kind for kind in wanted if kind.by_region]
-    if by_region and not regions:
-        raise InputError(f"{by_region[0].name}: no regions", kind="usage", hint="give a BED file of them")
+    if nowhere := [kind for kind in wanted if not kind.places(regions)]:
+        raise InputError(f"{nowhere[0].name}: no regions", kind="usage", hint="give a BED file of them")
     order = _side_by_side(regions)
     regions, rows = [regions[i] for i in order], tuple(np.argsort(order).tolist())
     priced = list(each(samples, lambda one: _price(one, regions, wanted, open_store)))
@@ -225,34 +233,18 @@ def each(samples: Sequence[S], work: Callable[[S], R]) -> Iterator[R]:
 def _price(
     sample: tuple[str, str], regions: Sequence[CountedRegion], wanted: Sequence[Kind], open_store: OpenStore
 ) -> tuple[PlanSample, Array]:
-    """A sample's store as it is now, and what its units cost."""
+    """A sample's input as it is now, and what its units cost."""
     name, address = sample
+    kind = wanted[0].input
     try:
-        reader = StoreReader(open_store(address))
-        for region in regions:
-            if region.contig not in reader.contigs:
-                raise _unknown_contig(reader, region)
-        load = loads(reader, [Region(*region[:3]) for region in regions])
+        found = kind(address, open_store)
+        load, identity = found.load(regions), found.identity
     except (InputError, CorruptDataError) as err:
         words = str(err).replace("the store", address, 1)
-        raise type(err)(f"sample {name}: {words}", kind=err.kind, hint=err.hint) from err
+        raise type(err)(f"{kind.noun} {name}: {words}", kind=err.kind, hint=err.hint) from err
     seconds = [kind.seconds(load) for kind in wanted]
     cost_us = np.maximum(np.rint(np.concatenate(seconds) * 1e6), 1).astype(np.int64)
-    return PlanSample(name, address, identity_of(reader.manifest_bytes)), cost_us
-
-
-def _unknown_contig(reader: StoreReader, region: CountedRegion) -> InputError:
-    """The error for a region on no contig of a store, with the hint that the store's contigs give."""
-    try:
-        reader.contigs.id_of(region.contig)
-    except InputError as err:
-        return InputError(f"region {region}: {err}", kind=err.kind, hint=err.hint)
-    raise AssertionError
-
-
-def identity_of(manifest: bytes) -> str:
-    """What tells a store from what it was before."""
-    return hashlib.sha256(manifest).hexdigest()[:16]
+    return PlanSample(name, address, identity), cost_us
 
 
 def cut(cost_us: Array, n: int) -> Iterator[int]:
@@ -346,7 +338,15 @@ def parse(data: bytes, name: str = "the plan") -> Plan:
         )
         if not (_has_right_types(plan) and _fits_together(plan, value["done"])):
             raise ValueError("its numbers do not fit together")
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as err:
+    except (
+        InputError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RecursionError,
+    ) as err:
         hint = "make one with: bams3 plan SAMPLES -L REGIONS -o PLAN --slices N"
         message = f"{name} is no plan of this version of bams3: {err}"
         raise InputError(message, kind="not-a-plan", hint=hint) from err
@@ -365,10 +365,11 @@ def _has_right_types(plan: Plan) -> bool:
 
 
 def _fits_together(plan: Plan, done: Sequence[Sequence[int]]) -> bool:
-    """Whether every unit is in one slice, and every region in one row."""
+    """Whether every unit is in one slice, every region in one row, and all kinds read the same."""
     n = plan.n_units
     return (
         n == len(plan.samples) * plan.number_of(1, 0)
+        and len({kind.input for kind in plan.kinds}) == 1
         and (plan.bounds[0], plan.bounds[-1]) == (0, n)
         and all(low <= high for low, high in pairwise(plan.bounds))
         and all(0 <= first < end <= n for first, end in done)

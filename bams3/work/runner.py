@@ -11,9 +11,10 @@ from typing import Any
 
 from ..errors import DeadlineError
 from ..store import Requests
+from .inputs import OpenStore
+from .jobs import Kind
 from .journal import Failure, Journal, State, folder_of, read_attempts
-from .kinds import Kind
-from .plan import OpenStore, Plan
+from .plan import Plan
 from .worker import Worker
 
 #: A batch is of units of one sample and kind, that take about this long together, and no more than so many.
@@ -134,10 +135,12 @@ class _Run:
         self._asked: dict[Worker, dict[str, Any]] = {}
         self._pace = [_Pace(kind) for kind in plan.kinds]
         self._start_s = time.monotonic()
+        self._threads = 1
 
     def all_of(self, left: Sequence[int], suspects: set[int], workers: int) -> None:
         """Run units; whatever ends this, the log says so, unless it is a kill or the disk."""
         how = "stopped"
+        self._threads = max(1, workers // max(1, len(left)))
         try:
             lost = self._run(self._batches([unit for unit in left if unit not in suspects], workers), workers)
             alone = sorted({unit for unit in left if unit in suspects} | lost)
@@ -208,7 +211,7 @@ class _Run:
         return lost
 
     def _new_worker(self) -> Worker:
-        worker = Worker(self._plan, self._open)
+        worker = Worker(self._plan, self._open, self._threads)
         self._workers.append(worker)
         return worker
 

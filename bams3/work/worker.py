@@ -17,17 +17,19 @@ from typing import Any, NoReturn, cast
 
 from .. import kernels
 from ..errors import Bams3Error, InputError
-from ..query import StoreReader
 from ..store import Requests, Store
-from .kinds import Exec, Job, Records
-from .plan import OpenStore, Plan, Unit, identity_of
+from .chi2 import Chi2
+from .inputs import Input, OpenStore
+from .jobs import Job
+from .kinds import Exec, Records
+from .plan import Plan, Unit
 
 #: A copy of this process starts at once; where that is not safe (macOS), a new one.
 _START: Any = mp.get_context("fork" if sys.platform == "linux" else "spawn")
 
 
 class Worker:
-    """A process that runs one batch at a time.
+    """A process that runs one batch at a time, a unit of it in so many threads where its kind can.
 
     Attributes
     ----------
@@ -35,11 +37,11 @@ class Worker:
         Units of its batch of which it has not said how they went.
     """
 
-    def __init__(self, plan: Plan, open_store: OpenStore) -> None:
+    def __init__(self, plan: Plan, open_store: OpenStore, threads: int) -> None:
         self.connection, theirs = _START.Pipe()
         self.left: list[int] = []
         self.process = _START.Process(
-            target=_serve, args=(theirs, plan, open_store, os.getpid()), daemon=True
+            target=_serve, args=(theirs, plan, open_store, threads, os.getpid()), daemon=True
         )
         self.process.start()
         theirs.close()
@@ -75,7 +77,7 @@ class Worker:
         self.connection.close()
 
 
-def _serve(connection: Connection, plan: Plan, open_store: OpenStore, parent: int) -> None:
+def _serve(connection: Connection, plan: Plan, open_store: OpenStore, threads: int, parent: int) -> None:
     """The life of a worker."""
     os.setpgid(0, 0)  # tools of exec go with it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -84,7 +86,7 @@ def _serve(connection: Connection, plan: Plan, open_store: OpenStore, parent: in
     kernels.keep_freed_memory()
     try:
         with contextlib.suppress(_Ended):
-            _answer(connection, _Runner(plan, open_store))
+            _answer(connection, _Runner(plan, open_store, threads))
     finally:
         if os.getppid() != parent:  # nobody else ends what tools have left
             os.killpg(0, signal.SIGKILL)
@@ -124,12 +126,12 @@ def _end_with(parent: int) -> None:
 
 
 class _Runner:
-    """Runs units in this process; keeps the store open that it was asked about last."""
+    """Runs units in this process; keeps the input open that it was asked about last."""
 
-    def __init__(self, plan: Plan, open_store: OpenStore) -> None:
-        self._plan, self._open = plan, open_store
+    def __init__(self, plan: Plan, open_store: OpenStore, threads: int) -> None:
+        self._plan, self._open, self._threads = plan, open_store, threads
         self._work = open_store(plan.work)
-        self._sample, self._reader = -1, cast(StoreReader, None)
+        self._sample, self._input = -1, cast(Input, None)
         self._counted: list[Requests] = [self._work.requests]
 
     def requests(self) -> dict[str, Any]:
@@ -145,7 +147,7 @@ class _Runner:
         Units that are asked together and fail are run one by one, so that the others are done.
         """
         units = [self._plan.unit(number) for number in numbers]
-        singly = isinstance(self._plan.kinds[units[0].kind], (Exec, Records))  # nothing is run twice
+        singly = isinstance(self._plan.kinds[units[0].kind], (Exec, Records, Chi2))  # nothing is run twice
         while units:
             start_s, said = time.perf_counter(), 0
             try:
@@ -165,29 +167,28 @@ class _Runner:
 
     def _results(self, units: Sequence[Unit]) -> Iterator[Any]:
         kind = self._plan.kinds[units[0].kind]
-        reader = self._reader_of(units[0].sample)
+        source = self._input_of(units[0].sample, kind.input)
         keys = [self._plan.key(unit.number) for unit in units]
-        job = Job(self._plan.samples[units[0].sample].name, reader, self._work, keys)
-        regions = [region for unit in units if (region := self._plan.region_of(unit)) is not None]
-        return kind.run(job, regions)
+        job = Job(self._plan.samples[units[0].sample].name, source, self._work, keys, self._threads)
+        return kind.run(job, [self._plan.place_of(unit) for unit in units])
 
-    def _reader_of(self, number: int) -> StoreReader:
+    def _input_of(self, number: int, what: type[Input]) -> Input:
         if self._sample != number:
             sample = self._plan.samples[number]
-            store = self._open(sample.store)
-            self._count(store)
-            reader = StoreReader(store)
-            if identity_of(reader.manifest_bytes) != sample.identity:
-                hint = "make the plan anew: what is done of other stores stays done"
+            found = what(sample.store, self._opened)
+            if found.identity != sample.identity:
+                hint = "make the plan anew: what is done of others stays done"
                 message = f"{sample.store} is not what it was when this was planned"
                 raise InputError(message, kind="input-changed", hint=hint)
-            reader.keeps_chunk = True
-            self._sample, self._reader = number, reader
-        return self._reader
+            self._sample, self._input = number, found
+        return self._input
 
-    def _count(self, store: Store) -> None:
+    def _opened(self, address: str) -> Store:
+        """A store, whose requests are counted."""
+        store = self._open(address)
         if not any(one is store.requests for one in self._counted):
             self._counted.append(store.requests)
+        return store
 
 
 def _failure(err: Exception) -> tuple[str, int, str]:

@@ -1,0 +1,102 @@
+"""The options of tests of homogeneity, which ``chi2-batch`` and ``plan`` share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import click
+from click.core import ParameterSource
+
+from ..chi2.twotier import Options
+from ..errors import InputError
+
+
+class Chi2Tests(NamedTuple):
+    """How tables are tested; ``given`` are the options that the command line has."""
+
+    options: Options
+    sum_duplicates: bool
+    given: tuple[str, ...]
+
+
+_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (
+        ("--min-expected-count",),
+        {
+            "type": click.FloatRange(0),
+            "default": 5.0,
+            "show_default": True,
+            "help": "Permute where an expected count is below this; elsewhere the chi-square tail is taken.",
+        },
+    ),
+    (
+        ("--adaptive/--no-adaptive",),
+        {
+            "default": True,
+            "help": "Stop drawing tables after 10 as far out as the one seen (Besag and Clifford 1991)"
+            " [adaptive].",
+        },
+    ),
+    (
+        ("--max-simulations",),
+        {
+            "type": click.IntRange(1, 10**12),
+            "metavar": "N",
+            "help": "Draw at most so many tables for a probeset [1000000].",
+        },
+    ),
+    (
+        ("--n-simulations",),
+        {
+            "type": click.IntRange(1, 10**12),
+            "metavar": "N",
+            "help": "With --no-adaptive: draw so many tables [10000].",
+        },
+    ),
+    (
+        ("--random-seed",),
+        {"type": int, "default": 1, "show_default": True, "help": "Seed of the random numbers."},
+    ),
+    (("--exclude-no-call",), {"is_flag": True, "help": "Leave samples without a call (NC) out."}),
+    (("--sum-duplicates",), {"is_flag": True, "help": "Add up rows of the same probeset and batch."}),
+)
+
+
+def chi2_options(before_help: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of the tests, as the one argument ``tests``.
+
+    ``before_help`` says in the help of each what else they need, where that is so.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_tests(**given: Any) -> None:
+            tests = _taken_from(given)
+            command(**given, tests=tests)
+
+        for names, how in reversed(_OPTIONS):
+            with_tests = click.option(*names, **{**how, "help": before_help + how["help"]})(with_tests)
+        return with_tests
+
+    return decorate
+
+
+def _taken_from(given: dict[str, Any]) -> Chi2Tests:
+    """The tests that arguments of a command tell of, which are taken out of them."""
+    context = click.get_current_context()
+    names = [names[0].partition("/")[0] for names, _ in _OPTIONS]
+    fields = [name.removeprefix("--").replace("-", "_") for name in names]
+    typed = [context.get_parameter_source(field) is ParameterSource.COMMANDLINE for field in fields]
+    values = {field: given.pop(field) for field in fields}
+    sum_duplicates = values.pop("sum_duplicates")
+    adaptive, most, n = (values[name] for name in ("adaptive", "max_simulations", "n_simulations"))
+    if adaptive and n is not None:
+        hint = "adaptive drawing stops by itself, at --max-simulations at the latest; or give --no-adaptive"
+        raise InputError("--n-simulations is for --no-adaptive", kind="usage", hint=hint)
+    if not adaptive and most is not None:
+        raise InputError("--max-simulations is for --adaptive", kind="usage", hint="give --n-simulations")
+    options = Options(**{name: value for name, value in values.items() if value is not None})
+    was_given = tuple(name for name, is_so in zip(names, typed, strict=True) if is_so)
+    return Chi2Tests(options, sum_duplicates, was_given)
