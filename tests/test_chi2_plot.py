@@ -12,7 +12,6 @@ import pytest
 from scipy import stats
 
 pytest.importorskip("matplotlib", reason="the figures need the extra plots")
-pytest.importorskip("pyarrow", reason="results are read with the extra arrow")
 
 import pyarrow as pa
 from chi2_tables import COLUMNS, table_of, write_tsv
@@ -109,6 +108,7 @@ def test_prefix_and_formats_can_be_chosen(folder, tmp_path):
     }
 
 
+@pytest.mark.engine
 def test_figures_in_s3_are_read_and_written(folder, s3_bucket):
     source = s3_bucket.put("study.tsv", (folder / "study.tsv").read_bytes())
     assert commands.run("chi2-plot", source).kind == "usage"

@@ -6,7 +6,6 @@ import commands
 import numpy as np
 import pytest
 
-pytest.importorskip("pyarrow", reason="results are read with the extra arrow")
 pytest.importorskip("matplotlib", reason="the command that reads them draws them")
 
 import pyarrow as pa
