@@ -15,7 +15,6 @@ from bams3.errors import CorruptDataError, InputError
 from bams3.genotype_counts import read_genotype_counts
 from bams3.slices import Slice
 
-
 BAD_ROWS = {
     "p1\tb2\t-3\t2\t3\t4\n": "column n_AA: '-3' is negative",
     "p1\tb2\t-0\t2\t3\t4\n": "column n_AA: '-0' is negative",
