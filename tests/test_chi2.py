@@ -21,8 +21,6 @@ from bams3.genotype_counts import GENOTYPES
 from bams3.kernels import KernelError
 from bams3.kernels.chi2 import describe_tables, permute_tables
 
-pytestmark = pytest.mark.native
-
 
 def results_of(tables, names=None, **options):
     block = as_block(tables, names)
@@ -130,6 +128,7 @@ KNOWN = [
 ]
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(("table", "statistic", "pvalue", "method", "excluded"), KNOWN)
 def test_known_values(table, statistic, pvalue, method, excluded):
     found = one(table)
@@ -174,6 +173,7 @@ def test_enumeration_is_that_of_fractions(table):
         [[250, 1], [0, 249]],
     ],
 )
+@pytest.mark.native
 def test_enumeration_of_tables_of_every_shape_is_that_of_fractions(table):
     found = drawn([table], 1, max_tables=300_000)[0]
     assert found["draws"] == 0
@@ -274,6 +274,7 @@ def test_without_it_as_many_are_drawn_as_were_asked_for():
     assert round(found.pvalue[0] * 778, 6).is_integer()
 
 
+@pytest.mark.native
 def test_a_result_depends_on_neither_order_nor_company():
     rng = np.random.default_rng(5)
     tables = [table for table in large_tables(30, rng) if usable(table)]
@@ -308,6 +309,7 @@ def test_what_cannot_be_tested_says_why():
     assert np.isnan(found.pvalue_no_call[[0, 2, 3]]).all()
 
 
+@pytest.mark.native
 def test_empty_batches_do_not_count():
     table = np.array([[30, 40, 20, 6], [0, 0, 0, 0], [35, 33, 25, 7]])
     found, without = one(table), one(table[[0, 2]])
@@ -343,6 +345,7 @@ def test_more_samples_than_can_be_permuted_are_not():
     assert found.error[0] == "more than 2147483647 samples"
 
 
+@pytest.mark.native
 def test_tables_that_cannot_be_are_refused():
     start, counts = np.array([0, 2], np.uint64), np.ones((2, 4), np.int32)
     for bad in (np.array([0, 3], np.uint64), np.array([2, 0], np.uint64)):
