@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 
 import pytest
 from commands import run, run_apart, start
@@ -248,6 +249,12 @@ class Readers:
         for thread in self._threads:
             thread.join(60)
 
+    def wait_for(self, store):
+        """Until some answers were of this one; at most a minute, after which the test tells."""
+        late = time.monotonic() + 60
+        while self.answers[store] < 8 and not self.wrong and time.monotonic() < late:
+            time.sleep(0.05)
+
     def _run(self, seed):
         chance = random.Random(seed)
         while not self._stop.is_set():
@@ -287,12 +294,13 @@ def test_readers_of_a_store_that_is_replaced_get_the_old_answer_or_the_new_one(p
     locals_ = [one.local for one in several]
     place.proxy.set(Fault("latency", seconds=0.005))
     with Readers(address, S3Options(place.proxy.url), locals_, regions) as readers:
-        for one in several[1:]:
+        readers.wait_for(0)
+        for number, one in enumerate(several[1:], 1):
             done = run_apart(
                 "convert", "--quiet", "--force", *one.by_proxy, *one.options, one.source, address
             )
             assert done.code == 0, done.err
-            threading.Event().wait(0.7)
+            readers.wait_for(number)
     assert readers.wrong == []
     assert all(readers.answers), readers.answers
     assert what_is_wrong(several[-1], "replaced/sample.bams3", is_done=True) == ""
