@@ -9,7 +9,6 @@ import errno
 import os
 import signal
 import sys
-from importlib.abc import MetaPathFinder
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from .. import __version__
@@ -65,7 +64,7 @@ def main() -> NoReturn:
     sys.exit(code)
 
 
-class _NoPandas(MetaPathFinder):
+class _NoPandas:
     """Hides pandas, which pyarrow imports with its first array where it is there: 0.2 s, for nothing here."""
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> None:
