@@ -54,6 +54,8 @@ class Taken:
 
 def counted(c, keep, first_contig, n_contigs, cigars, quals):
     """(record, number of its contig, operations, qualities) of the records that count."""
+    if cigars and (c.cigar.lengths % 4).any():
+        raise KernelError(BAD_COLUMN)
     whole = c.cigar.data[: c.cigar.data.size // 4 * 4].tobytes() if cigars else b""
     words, scores = Taken(np.frombuffer(whole, "<u4").tolist()), Taken(bytes(c.quals) if quals else b"")
     for i in range(c.n):

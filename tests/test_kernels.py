@@ -216,6 +216,11 @@ class TestBoth:
             values.lengths[index] = new
             assert isinstance(outcome(k.join, c), int) or name in c.tags
 
+    def test_a_cigar_with_a_part_of_an_operation_is_refused(self, k):
+        c = columns_of(record(cigar="3M1S"))
+        c.cigar.lengths[0] = 9
+        assert code_of(k.join, c) == BAD_COLUMN
+
     @pytest.mark.parametrize("keys", "XXZ XXB XXBA XXBZ XX XXZ* XXc* XXBC,XX?".split())
     def test_a_layout_of_unknown_types_is_refused(self, k, keys):
         c = columns_of(record(tags=[tag("XX", "C", 1)]))

@@ -203,7 +203,7 @@ def join(c, keep=None):
     n = c.n
     if any(getattr(c, name).size != n for name in INT_COLUMNS) or (keep is not None and keep.size != n):
         raise KernelError(BAD_COLUMN)
-    if not c.cigar.lengths.size == c.name.lengths.size == n:
+    if not c.cigar.lengths.size == c.name.lengths.size == n or (c.cigar.lengths % 4).any():
         raise KernelError(BAD_COLUMN)
     tags = {name: Values(column, WIDTHS.get(name[3])) for name, column in c.tags.items()}
     plain = {name: Values(getattr(c, name), 0) for name in ("cigar", "name", "bases", "quals")}
@@ -298,6 +298,8 @@ def summarise(c, max_runs):
 
 
 def add_depth(c, first_contig, window_base, length, first_window, sums):
+    if (c.cigar.lengths % 4).any():
+        raise KernelError(BAD_COLUMN)
     cigars = Values(c.cigar, 0)
     for i in range(c.n):
         words = struct.unpack(f"<{int(c.cigar.lengths[i]) // 4}I", cigars.take())

@@ -207,8 +207,8 @@ def _tag_arrays(c: Columns, keys: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def operations(c: Columns) -> Array:
-    """Operations of each record's CIGAR."""
-    if c.cigar is None:
+    """Operations of each record's CIGAR; ``bad-column`` where one has no whole number of them."""
+    if c.cigar is None or np.bitwise_or.reduce(c.cigar.lengths) & 3:
         raise KernelError(ERR_BAD_COLUMN)
     return np.right_shift(c.cigar.lengths, np.uint32(2))
 
