@@ -5,7 +5,7 @@ import pytest
 from chi2_twins import as_block, exact_pvalue, usable
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import chi2, chi2_contingency, kstest, random_table
+from scipy.stats import chi2, chi2_contingency, hypergeom, kstest, random_table
 
 from bams3.chi2.results import qvalues
 from bams3.chi2.twotier import (
@@ -191,6 +191,28 @@ def test_drawing_gives_what_enumeration_gives():
     assert z.size > 200
     assert np.mean(np.abs(z) < 4) >= 0.99
     assert 0.8 < z.std() < 1.2
+
+
+def test_drawing_gives_the_far_tail_of_fourfold_tables():
+    rng, tables, exact, n = np.random.default_rng(5), [], [], 200_000
+    while len(tables) < 60:  # moves of items are left out where they cannot make a table far
+        rows, column = rng.integers(60, 900, 2), int(rng.integers(40, 300))
+        x = np.arange(max(0, column - rows[1]), min(rows[0], column) + 1)
+        tail = far_tail(x, hypergeom(rows.sum(), rows[0], column).pmf(x), column * rows[0] / rows.sum())
+        chosen = np.flatnonzero((tail < 0.02) & (tail > 1e-4))
+        if chosen.size:
+            first = x[i := rng.choice(chosen)]
+            tables.append(np.array([[first, rows[0] - first], [column - first, rows[1] - column + first]]))
+            exact.append(tail[i])
+    z = (drawn(tables, n)["far"] / n - exact) / np.sqrt(np.array(exact) / n)
+    assert np.mean(np.abs(z) < 4) >= 0.99
+    assert 0.8 < z.std() < 1.2
+
+
+def far_tail(x, probability, expected):
+    """Of each x, how likely one is that is as far from what is expected."""
+    distance = np.abs(x - expected)
+    return ((distance >= distance[:, None] - 1e-9) * probability).sum(1)
 
 
 def large_tables(n, rng):

@@ -14,6 +14,7 @@
  * are made up of those. One number of 32 random bits picks entry and side, so that a probability is
  * off by at most 2^-32 of an entry's. Random numbers are xoshiro256++ (Blackman and Vigna 2021).
  */
+#include <math.h>
 #include <string.h>
 
 #include "tables.h"
@@ -23,6 +24,8 @@
 #define POOL_ENTRIES (1u << 17)
 #define HALF_SUPPORT 2048
 #define LEAST_WEIGHT 0x1p-50 /* to the likeliest number's: what is rarer is never drawn */
+
+#define ROUNDING 1e-6 /* of distances, far more than theirs */
 
 struct entry {
     uint32_t threshold, alias;
@@ -52,6 +55,8 @@ struct dealer {
     struct random random;
     uint64_t n_few, n_touched; /* stacks that are placed one by one; lines where they are */
     int is_narrow;             /* no line has DIGIT places */
+    double far, usual;         /* distances: of a table that counts, and of most */
+    double stride[MAX_COLUMNS][MAX_COLUMNS]; /* how far a move between two stacks goes at most */
     struct binomials *binomials;
     double *term;
     struct entry *lines; /* picks a line by its total */
@@ -216,8 +221,15 @@ static int64_t take(struct dealer *d, uint64_t j) {
     return taken;
 }
 
-/* Move n items, any with the same probability, of the `all` of one stack to another. */
-static void move(struct dealer *d, int32_t *from, int32_t *to, int64_t all, int64_t n) {
+/* n items, any with the same probability, move from a stack that has `all` to another. */
+struct repair {
+    uint64_t from, to;
+    int64_t all, n;
+};
+
+static void move(struct dealer *d, struct repair it) {
+    int32_t *from = d->cell[it.from], *to = d->cell[it.to];
+    int64_t all = it.all, n = it.n;
     uint32_t lines = (uint32_t)d->m->lines;
     int32_t most = 0;
     for (uint32_t i = 0; i < lines; i++) most = from[i] > most ? from[i] : most;
@@ -243,9 +255,9 @@ static void move(struct dealer *d, int32_t *from, int32_t *to, int64_t all, int6
     }
 }
 
-/* Take the larger stacks, and repair the totals. */
-static void take_many(struct dealer *d) {
-    uint64_t stacks = d->m->stacks;
+/* Take the larger stacks; gives how the totals are to be repaired. */
+static uint64_t take_many(struct dealer *d, struct repair *repair) {
+    uint64_t stacks = d->m->stacks, n_repairs = 0;
     int64_t excess[MAX_COLUMNS] = {0};
     for (uint64_t j = d->n_few; j < stacks - 1; j++) {
         int64_t taken = take(d, j);
@@ -253,14 +265,17 @@ static void take_many(struct dealer *d) {
         excess[stacks - 1] -= excess[j];
     }
     for (uint64_t a = d->n_few; a < stacks; a++) {
+        int64_t all = d->m->stack[a] + excess[a];
         for (uint64_t b = d->n_few; b < stacks && excess[a] > 0; b++) {
             if (excess[b] >= 0) continue;
             int64_t n = excess[a] < -excess[b] ? excess[a] : -excess[b];
-            move(d, d->cell[a], d->cell[b], d->m->stack[a] + excess[a], n);
+            repair[n_repairs++] = (struct repair){a, b, all, n};
             excess[a] -= n;
             excess[b] += n;
+            all -= n;
         }
     }
+    return n_repairs;
 }
 
 static double spread_of(struct dealer *d) {
@@ -279,11 +294,26 @@ static double spread_of(struct dealer *d) {
     return sum[0] + sum[1] + (sum[2] + sum[3]);
 }
 
+/* Whether moves leave the table nearer than the far ones. Tables are points whose squared distance
+ * from the expected one is the spread less 1, and no move goes further than its stride. */
+static int stays_near(struct dealer *d, const struct repair *repair, uint64_t n_repairs) {
+    double reach = d->far;
+    for (uint64_t k = 0; k < n_repairs; k++)
+        reach -= (double)repair[k].n * d->stride[repair[k].from][repair[k].to];
+    return reach > d->usual && spread_of(d) - 1 < reach * reach;
+}
+
+/* The spread of a random table, or 0 where it is known not to be far. */
 static double draw(struct dealer *d, double base) {
     double spread = base + place_few(d);
     if (d->n_few < d->m->stacks - 1) {
-        take_many(d);
-        spread = spread_of(d);
+        struct repair repair[MAX_COLUMNS * MAX_COLUMNS];
+        uint64_t n_repairs = take_many(d, repair);
+        spread = 0;
+        if (!stays_near(d, repair, n_repairs)) {
+            for (uint64_t k = 0; k < n_repairs; k++) move(d, repair[k]);
+            spread = spread_of(d);
+        }
         memcpy(d->cell[d->m->stacks - 1], d->total, d->m->lines * sizeof *d->total);
     }
     clear_few(d);
@@ -310,18 +340,24 @@ static void lay_out(struct dealer *d, uint8_t *work) {
 
 static double prepare(struct dealer *d) {
     const struct margins *m = d->m;
-    int64_t left = m->total;
+    int64_t left = m->total, least = left;
     double base = 0, per_last = m->per_stack[m->stacks - 1];
     d->is_narrow = 1;
+    d->far = sqrt(fmax(m->far - 1, 0)) - ROUNDING;
+    d->usual = sqrt((double)((m->lines - 1) * (m->stacks - 1)) / (double)m->total);
     for (uint64_t i = 0; i < m->lines; i++) {
         d->total[i] = d->cell[m->stacks - 1][i] = (int32_t)m->line[i];
         d->term[i] = (double)m->line[i];
         d->is_narrow &= m->line[i] < DIGIT;
+        least = m->line[i] < least ? m->line[i] : least;
         base += m->per_line[i] * per_last * d->term[i] * d->term[i];
     }
     /* the last row of cells is free until then */
     make_entries(d->term, (uint32_t)m->lines,
                  (uint32_t *)(void *)(d->total + (MAX_COLUMNS + 1) * m->lines), d->lines);
+    for (uint64_t a = 0; a < m->stacks; a++)
+        for (uint64_t b = 0; b < m->stacks; b++)
+            d->stride[a][b] = sqrt((m->per_stack[a] + m->per_stack[b]) / (double)least);
     for (uint64_t j = 0; j < m->stacks - 1; j++) {
         struct binomials *b = &d->binomials[j];
         memset(d->cell[j], 0, m->lines * sizeof *d->cell[j]);
