@@ -79,6 +79,12 @@ def records(draw, contigs=3):
         optional.insert(draw(st.integers(0, len(optional))), moved)
         # where another CG tag comes first, or the field is no placeholder, only an unmapped read may disagree
         flag |= 4 if draw(st.booleans()) or not agrees(cigar, len(seq), optional, moved) else 0
+    elif (
+        seq
+        and cigar.startswith(cigar_bytes(f"{len(seq)}S"))
+        and any(one.startswith(b"CGB") for one in optional)
+    ):
+        flag |= 4  # what counts is that tag, by chance
     return record(
         draw(NAMES),
         flag=flag,
