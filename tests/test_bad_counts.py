@@ -195,6 +195,14 @@ def test_files_that_hold_no_table_are_refused(tmp_path, data, kind):
     assert "\n" not in str(err.value)
 
 
+@pytest.mark.parametrize("data", [b"##fileformat=VCFv4.2\n", b"BCF\2\2\0", b"\x6c\x1b\x01\xff\xff"])
+def test_who_gives_a_panel_as_a_table_is_told_its_options(tmp_path, data):
+    for packed in (data, gzip.compress(data)):
+        err = error_of(tables_of, write(tmp_path, packed))
+        assert err.kind == "not-a-table"
+        assert "--vcf FILE, or --bfile PREFIX" in err.hint
+
+
 def test_a_file_that_is_not_there_or_a_folder_is_refused(tmp_path):
     for path, kind in ((tmp_path / "none", "no-such-file"), (tmp_path, "not-a-file")):
         with pytest.raises(InputError) as err:

@@ -283,9 +283,6 @@ def test_without_a_small_q_the_figure_of_batches_says_so():
     assert "No probeset has q < 0.05 (the smallest is 0.2)." in words_of(
         batches_figure(results_of([0.2, 0.9]), "x", 0.05)
     )
-    assert "No probeset has q < 0.05." in words_of(
-        batches_figure(results_of([0.2], qvalue=np.nan), "x", 0.05)
-    )
     skipped = results_of([np.nan, np.nan], "skipped")
     for figure in (
         batches_figure(skipped, "x", 0.05),
@@ -293,6 +290,11 @@ def test_without_a_small_q_the_figure_of_batches_says_so():
         qq_figure(skipped, "x"),
     ):
         assert "No p-values: all 2 probesets were skipped." in words_of(figure)
+
+
+def test_without_q_values_the_figure_of_batches_says_that_it_is_of_a_slice():
+    figure = batches_figure(results_of([1e-9, 0.2], qvalue=np.nan), "x", 0.05)
+    assert "No q-values: these are results of a slice, for bams3 chi2-merge." in words_of(figure)
 
 
 def test_names_with_dollars_are_no_formula(tmp_path):

@@ -17,7 +17,7 @@ from ..genotype_counts import CountBlock, read_genotype_counts
 from ..progress import Progress
 from ..slices import Slice
 from ..store import is_s3
-from . import warn
+from . import counted, warn
 from .chi2_options import Chi2Tests, chi2_options
 from .options import Threads, quiet
 from .remote import INPUT_FILE, OUTPUT_FILE, s3_options
@@ -78,7 +78,7 @@ def command(
 
     INPUT is a table, TSV (also .gz or .zst) or Parquet, with the columns probeset_id, batch_name, n_AA, n_AB,
     n_BB and n_NC (no call); or give --vcf or --bfile with --plates instead of it. OUTPUT is TSV or, where its
-    name ends in .parquet, Parquet: a row a probeset with Pearson's statistic, p-value, q-value (Benjamini-
+    name ends in .parquet, Parquet: a row a probeset with Pearson's statistic, p-value, q-value (Benjamini and
     Hochberg), Cramer's V, the batch that is the furthest out and its adjusted residual, and a p-value of the
     no-call rate. Beside it lie OUTPUT.summary.txt and OUTPUT.summary.json.
 
@@ -125,7 +125,7 @@ def _places(
     n_wanted = 2 if panel is None else 1
     if len(paths) != n_wanted:
         names = "INPUT and OUTPUT" if panel is None else "OUTPUT, as the panel is the input"
-        raise InputError(f"{len(paths)} file names where there are to be {names}", kind="usage")
+        raise InputError(f"{counted(len(paths), 'file name')} where there are to be {names}", kind="usage")
     ctx = click.get_current_context()
     output = OUTPUT_FILE.convert(paths[-1], None, ctx)
     check_name(output)

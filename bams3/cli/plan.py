@@ -116,7 +116,9 @@ def command(
     done, and stay so when samples or regions are added or the number of slices changes; the work folder goes
     by PLAN's name, so keep that or give --work.
 
-    With --chi2 a unit is a slice of a table's probesets, and reads all of the table: one a slice of the plan.
+    With --chi2 a unit is a slice of a table's probesets, and reads all of the table: one a slice of the plan,
+    which is one slice without --slices. Predicted seconds go by the table's size alone, and are far too few
+    where many probesets differ, for each of those draws up to --max-simulations tables.
 
     \b
     Examples:
@@ -277,7 +279,7 @@ def _tell(plan: Plan, as_json: bool) -> None:
     done = f", {int(plan.done.sum()):,} of them done" if plan.done.any() else ""
     click.echo(
         f"{counted(plan.n_units, 'unit')}{done}, in {counted(plan.n_slices, 'slice')} of up to"
-        f" {max(to_do):,} units, {max(seconds):,.0f} s and {plan.mem_mb(1)} MB with one worker",
+        f" {counted(max(to_do), 'unit')}, {max(seconds):,.0f} s and {plan.mem_mb(1)} MB with one worker",
         err=True,
     )
     empty = to_do.count(0)

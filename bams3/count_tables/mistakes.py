@@ -23,6 +23,8 @@ _R_HINT = "write the table without quotes (in R: quote = FALSE, row.names = FALS
 _ROW_HINT = f"a row has a tab between its cells: {', '.join(COLUMNS)}, in the header's order"
 _COUNT_HINT = "a count is a number of samples in plain digits, such as 0 or 112"
 _SHOWN_CHARACTERS = 40
+#: How a VCF, a BCF and a .bed of PLINK begin, unpacked.
+_PANELS = (b"##fileformat=VCF", b"BCF\2", b"l\x1b\x01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +45,11 @@ def parse_header(line: bytes, source: str) -> Header:
     Raises
     ------
     InputError
-        ``not-a-table`` if it is no text, ``missing-column``, ``doubled-column``.
+        ``not-a-table`` if it is no text or of a panel, ``missing-column``, ``doubled-column``.
     """
+    if line.startswith(_PANELS):
+        hint = "chi2-batch counts its genotypes: --vcf FILE, or --bfile PREFIX, and --plates"
+        raise InputError(f"{source}: a panel, not a table of counts", kind="not-a-table", hint=hint)
     try:
         text = line.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -192,8 +192,9 @@ def _no_hits(results: Results, ranked: _Ranked, max_q: float) -> str:
     if ranked.n_hits:
         return f"No probeset with q < {max_q:g} names its worst batch."
     known = results.qvalue[~np.isnan(results.qvalue)]
-    least = f" (the smallest is {known.min():.3g})" if known.size else ""
-    return f"No probeset has q < {max_q:g}{least}."
+    if not known.size:
+        return "No q-values: these are results of a slice, for bams3 chi2-merge."
+    return f"No probeset has q < {max_q:g} (the smallest is {known.min():.3g})."
 
 
 def _draw_batches(axes: Axes, ranked: _Ranked, shown: Sequence[str]) -> None:
