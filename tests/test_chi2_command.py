@@ -18,6 +18,7 @@ from test_chi2 import KNOWN, results_of
 from bams3.chi2 import run_two_tier_chi2_test
 from bams3.chi2.results import COLUMNS, qvalues
 from bams3.chi2.summary import genomic_control_lambda
+from bams3.errors import InputError
 
 HEADER = "probeset_id\tbatch_name\tn_AA\tn_AB\tn_BB\tn_NC\n"
 FEW = ("--max-simulations", 2000)
@@ -100,6 +101,29 @@ def test_the_python_entry_of_the_seed_gives_the_same(counts, whole):
     assert results["pvalue"].to_pylist() == [float(row["pvalue"]) for row in rows_of(whole)]
     first = run_two_tier_chi2_test(counts, adaptive=False, n_simulations=100)
     assert {n for n in first["n_simulations"].to_pylist() if n} == {100}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"n_simulations": 100}, "n_simulations is for adaptive=False"),
+        ({"adaptive": False, "max_simulations": 100}, "max_simulations is for adaptive=True"),
+        ({"min_expected": 3}, "min_expected is no option of the tests"),
+    ],
+)
+def test_the_python_entry_takes_no_option_without_effect(counts, options, words):
+    with pytest.raises(InputError, match=words):
+        run_two_tier_chi2_test(counts, **options)
+
+
+def test_the_python_entry_adds_up_doubled_rows_when_asked(counts, whole, tmp_path):
+    header, *rows = counts.read_text().splitlines(keepends=True)
+    twice = tmp_path / "twice.tsv"
+    twice.write_text("".join([header, *(2 * rows)]))
+    with pytest.raises(InputError, match="sum-duplicates"):
+        run_two_tier_chi2_test(twice)
+    found = run_two_tier_chi2_test(twice, sum_duplicates=True, max_simulations=2000)
+    assert found["total_samples"].to_pylist() == [2 * int(row["total_samples"]) for row in rows_of(whole)]
 
 
 def test_parquet_holds_what_text_holds(counts, whole, tmp_path):

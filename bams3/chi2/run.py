@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -173,6 +174,7 @@ def run_two_tier_chi2_test(
     batch_size: int | None = None,
     show_progress: bool = False,
     n_workers: int | None = None,
+    sum_duplicates: bool = False,
     **options: Any,
 ) -> pa.Table:
     """Test every probeset of a table of genotype counts: what ``bams3 chi2-batch`` does, as an Arrow table.
@@ -185,8 +187,11 @@ def run_two_tier_chi2_test(
         Probesets that a worker takes at a time.
     n_workers
         Threads; None: one a core.
+    sum_duplicates
+        Add up the rows of one probeset and batch.
     options
-        Fields of Options, such as ``min_expected_count=5`` or ``adaptive=False``.
+        Fields of Options, such as ``min_expected_count=5``, ``max_simulations=10_000``, or ``adaptive=False``
+        with ``n_simulations=10_000``.
 
     Returns
     -------
@@ -200,13 +205,24 @@ def run_two_tier_chi2_test(
     import pyarrow as pa  # noqa: PLC0415  # a tenth of a second
 
     def read(is_grouped: bool) -> Iterator[CountBlock]:
-        return read_genotype_counts(Path(path), grouped=is_grouped)
+        return read_genotype_counts(Path(path), grouped=is_grouped, sum_duplicates=sum_duplicates)
 
-    try:
-        summary = Summary(str(path), Options(**options))
-    except TypeError as err:
-        raise InputError(str(err), kind="usage") from err
+    summary = Summary(str(path), _options_of(options))
     workers = n_workers or os.cpu_count() or 1
     with Progress(None, "probesets", "Processing probesets", enabled=show_progress) as progress:
         tables = run_tests(read, summary, workers, batch_size, on_tested=progress.advance)
         return pa.concat_tables([schema().empty_table(), *tables])
+
+
+def _options_of(given: dict[str, Any]) -> Options:
+    """Options by name, none of them unknown or without effect."""
+    names = [field.name for field in fields(Options)]
+    is_adaptive = given.get("adaptive", True)
+    idle = "n_simulations" if is_adaptive else "max_simulations"
+    for name in given:
+        if name not in names:
+            hint = f"there are {', '.join(names)}"
+            raise InputError(f"{name} is no option of the tests", kind="usage", hint=hint)
+        if name == idle:
+            raise InputError(f"{idle} is for adaptive={not is_adaptive}", kind="usage")
+    return Options(**given)
