@@ -120,7 +120,7 @@ def test_the_python_entry_adds_up_doubled_rows_when_asked(counts, whole, tmp_pat
     header, *rows = counts.read_text().splitlines(keepends=True)
     twice = tmp_path / "twice.tsv"
     twice.write_text("".join([header, *(2 * rows)]))
-    with pytest.raises(InputError, match="sum-duplicates"):
+    with pytest.raises(InputError, match="has a row already"):
         run_two_tier_chi2_test(twice)
     found = run_two_tier_chi2_test(twice, sum_duplicates=True, max_simulations=2000)
     assert found["total_samples"].to_pylist() == [2 * int(row["total_samples"]) for row in rows_of(whole)]
