@@ -84,8 +84,8 @@ def pairs_of_tile(
     rule: Rule,
     pool: ThreadPoolExecutor,
     depth: int,
-) -> Iterator[Pairs]:
-    """Pairs of a tile, some rows at a time.
+) -> Iterator[tuple[Pairs, int]]:
+    """Pairs of a tile, some rows at a time, and from how many pairs they come.
 
     Parameters
     ----------
@@ -107,8 +107,9 @@ def pairs_of_tile(
         (first, min(first + _ROWS_OF_A_STEP, len(begins))) for first in range(0, len(begins), _ROWS_OF_A_STEP)
     ]
 
-    def work(step: tuple[int, int]) -> Pairs:
-        return tile.pairs(step, begins[slice(*step)], stops[slice(*step)])
+    def work(step: tuple[int, int]) -> tuple[Pairs, int]:
+        spans = begins[slice(*step)], stops[slice(*step)]
+        return tile.pairs(step, *spans), int((spans[1] - spans[0]).sum())
 
     return ordered_map(pool, work, steps, depth)
 
