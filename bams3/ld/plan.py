@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,14 +48,8 @@ class LdPlan:
     rule: Rule
     tiling: Tiling
 
-    @property
-    def key(self) -> str:
-        """Equal for plans whose tiles can be merged: 16 hex digits of panel, limits, rule and blocks."""
-        told = json.dumps(self.described(), sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
-
-    def described(self) -> dict[str, Any]:
-        """What decides the pairs, as JSON has it."""
+    def asked(self) -> dict[str, Any]:
+        """What decides which pairs come out, as JSON has it."""
         return {
             "panel": self.panel.identity,
             "max_distance_bp": self.limits.max_distance_bp,
@@ -67,9 +59,11 @@ class LdPlan:
             "max_p": self.rule.max_p,
             "unphased": self.rule.is_unphased,
             "em": self.rule.is_em,
-            "blocks": self.tiling.blocks,
-            "tiles": len(self.tiling.tiles),
         }
+
+    def cut(self) -> dict[str, int]:
+        """How pairs are cut into tiles, as JSON has it."""
+        return {"blocks": self.tiling.blocks, "tiles": len(self.tiling.tiles)}
 
     def memory_bytes(self, tile: Tile, workers: int) -> int:
         """What a process that works on a tile holds at most."""
@@ -116,7 +110,7 @@ def make_plan(
     Raises
     ------
     InputError
-        ``bad-tiles``, ``no-pairs``; ``memory-too-small`` naming the smallest that works.
+        ``bad-tiles``, ``no-pairs``; ``too-little-memory`` naming the smallest that works.
     """
     ends = _ends(panel, limits)
     if tiles is not None:
@@ -149,7 +143,7 @@ def _fewest_blocks(panel: Panel, rule: Rule, most: int, workers: int) -> int:
     if needs(high) > most:
         least = -(-needs(high) // 2**20)
         hint = f"give {least}M or more, or fewer --workers"
-        raise InputError(f"{most / 2**20:.0f}M is too little memory", kind="memory-too-small", hint=hint)
+        raise InputError(f"{most / 2**20:.0f}M is too little memory", kind="too-little-memory", hint=hint)
     while low < high:
         middle = (low + high) // 2
         if needs(middle) <= most:

@@ -1,91 +1,109 @@
-"""Running tiles: blocks are read, pairs found, and written with a receipt."""
+"""Running tiles: blocks are read, pairs found and written, with a receipt of what was done."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ..arrow_files import write_parquet
 from .blocks import Block
-from .pairs import Pairs, pairs_of_tile
+from .merge import merged, parts_in, receipt
+from .pairs import pairs_of_tile
 from .plan import LdPlan
-from .table import as_table, schema
+from .table import as_table, encoding, schema
 from .tiles import Tile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     import pyarrow as pa
 
 
 @dataclass
-class Receipt:
-    """What tiles gave: pairs that were computed and kept."""
+class Run:
+    """Some or all tiles of a plan, and what they gave so far.
+
+    Attributes
+    ----------
+    contigs
+        Names, by number.
+    with_counts
+        Whether the haplotypes of each pair are written.
+    on_pairs
+        Told how many more pairs were computed.
+    done
+        Of each tile that is done: number, first variant of its rows, pairs computed and kept.
+    """
 
     plan: LdPlan
-    tiles: list[dict[str, int]] = field(default_factory=list)
+    tiles: Sequence[Tile]
+    contigs: Sequence[str]
+    workers: int
+    with_counts: bool = False
+    on_pairs: Callable[[int], None] = lambda _: None
+    done: list[dict[str, int]] = field(default_factory=list)
 
-    def as_json(self) -> str:
-        """As a file holds it."""
-        told = {"key": self.plan.key, "plan": self.plan.described(), "tiles": self.tiles}
-        return json.dumps(told | {"pairs": self.pairs, "kept": self.kept}, indent=1) + "\n"
+    @property
+    def is_part(self) -> bool:
+        """Whether there are other tiles too: then they are to be merged."""
+        return len(self.tiles) < len(self.plan.tiling.tiles)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the tables."""
+        return schema(with_counts=self.with_counts, with_numbers=self.is_part)
 
     @property
     def pairs(self) -> int:
         """Pairs that were computed."""
-        return sum(tile["pairs"] for tile in self.tiles)
+        return sum(tile["pairs"] for tile in self.done)
 
     @property
     def kept(self) -> int:
         """Pairs that passed."""
-        return sum(tile["kept"] for tile in self.tiles)
+        return sum(tile["kept"] for tile in self.done)
 
+    def metadata(self) -> dict[str, str]:
+        """The receipt, as a Parquet file keeps it; of all tiles it does not tell how they were cut."""
+        return receipt(self.asked(), self.done, self.plan.cut() if self.is_part else None)
 
-def run_tiles(
-    plan: LdPlan,
-    tiles: Sequence[Tile],
-    contigs: Sequence[str],
-    receipt: Receipt,
-    *,
-    workers: int,
-    with_counts: bool,
-    with_numbers: bool,
-    on_pairs: Callable[[int], None],
-) -> Iterator[pa.Table]:
-    """Pairs of some tiles, tile after tile; the receipt is whole when the last table has been taken.
+    def asked(self) -> dict[str, Any]:
+        """What decides what is written."""
+        return {**self.plan.asked(), "counts": self.with_counts}
 
-    Parameters
-    ----------
-    on_pairs
-        Told how many more pairs were computed.
-    """
-    like = schema(with_counts=with_counts, with_numbers=with_numbers)
-    with ThreadPoolExecutor(workers, "bams3-ld") as pool:
-        for tile, rows, columns, found in _tiles(plan, tiles, pool, workers):
-            kept = 0
-            for some, done in found:
+    def tables(self) -> Iterator[pa.Table]:
+        """Pairs of the tiles: of a part tile after tile, of all of them in the order of the panel."""
+        with ThreadPoolExecutor(self.workers, "bams3-ld") as pool:
+            if self.is_part or len(self.tiles) == 1:
+                yield from self._pairs(self.tiles, pool, self.schema)
+            else:
+                yield from self._in_order(pool)
+
+    def _in_order(self, pool: ThreadPoolExecutor) -> Iterator[pa.Table]:
+        """Tiles of the same rows are merged on disk."""
+        like = schema(with_counts=self.with_counts, with_numbers=True)
+        with tempfile.TemporaryDirectory(prefix="bams3-ld-") as folder:
+            path = Path(folder, "tiles.parquet")
+            for _, row in groupby(self.tiles, lambda tile: tile.rows):
+                before = len(self.done)
+                write_parquet(self._pairs(list(row), pool, like), like, path, **encoding(like))
+                yield from merged(parts_in(path, self.done[before:]))
+
+    def _pairs(self, tiles: Sequence[Tile], pool: ThreadPoolExecutor, like: pa.Schema) -> Iterator[pa.Table]:
+        plan, samples = self.plan, len(self.plan.panel.samples)
+        held: dict[tuple[int, int], Block] = {}
+        for tile in tiles:
+            held = {span: held.get(span) or _read(plan, span) for span in (tile.rows, tile.columns)}
+            sides, kept = (held[tile.rows], held[tile.columns]), 0
+            for some, n in pairs_of_tile(*sides, samples, plan.limits, plan.rule, pool, self.workers + 1):
                 kept += len(some.a)
-                on_pairs(done)
-                yield as_table(some, rows, columns, contigs, like)
-            receipt.tiles.append({"tile": tile.number, "pairs": tile.pairs, "kept": kept})
-
-
-def _tiles(
-    plan: LdPlan, tiles: Sequence[Tile], pool: ThreadPoolExecutor, workers: int
-) -> Iterator[tuple[Tile, Block, Block, Iterator[tuple[Pairs, int]]]]:
-    held: dict[tuple[int, int], Block] = {}
-    for tile in tiles:
-        held = {span: held.get(span) or _read(plan, span) for span in (tile.rows, tile.columns)}
-        rows, columns = held[tile.rows], held[tile.columns]
-        samples = len(plan.panel.samples)
-        yield (
-            tile,
-            rows,
-            columns,
-            pairs_of_tile(rows, columns, samples, plan.limits, plan.rule, pool, workers + 1),
-        )
+                self.on_pairs(n)
+                yield as_table(some, *sides, self.contigs, like)
+            told = {"tile": tile.number, "block": tile.rows[0], "pairs": tile.pairs, "kept": kept}
+            self.done.append(told)
 
 
 def _read(plan: LdPlan, span: tuple[int, int]) -> Block:

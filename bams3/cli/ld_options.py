@@ -1,0 +1,104 @@
+"""Options that the commands of LD share: which pairs there are, and which of them are kept."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any, TypeVar
+
+import click
+
+from ..errors import InputError
+from ..ld.pairs import Rule
+from ..ld.tiles import Limits
+from ..regions import parse_bp
+
+F = TypeVar("F", bound=Callable[..., Any] | click.Command)
+
+
+class Share(click.ParamType[Fraction]):
+    """A number as it is written, without rounding."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Fraction:
+        del ctx
+        try:
+            return Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            name = param.opts[0] if param else "a number"
+            raise InputError(f"{name} {value}: not a number", kind="usage", hint="give 0 to 1") from None
+
+
+_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (
+        ("--max-distance",),
+        {"metavar": "BP", "help": "Pair variants at most so far apart, such as 500kb or 1M."},
+    ),
+    (
+        ("--max-variants",),
+        {"type": int, "metavar": "N", "help": "Pair a variant with at most so many that follow."},
+    ),
+    (("--inter-chr",), {"is_flag": True, "help": "Pair variants of different contigs too."}),
+    (
+        ("--min-r2",),
+        {"type": Share(), "default": "0.1", "show_default": True, "help": "Keep pairs of this r2 or more."},
+    ),
+    (("--max-p",), {"type": float, "default": 1.0, "help": "Keep pairs of this P (chi-square) or less."}),
+    (
+        ("--unphased",),
+        {"is_flag": True, "help": "Compare genotypes, as plink --r2 does, where phase is known too."},
+    ),
+    (
+        ("--em",),
+        {"is_flag": True, "help": "Of unphased pairs r, r2 and P by maximum-likelihood haplotypes."},
+    ),
+)
+
+
+_TILING: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+    (
+        ("--tiles", "-c"),
+        {
+            "type": click.IntRange(min=1),
+            "metavar": "N",
+            "help": "Cut the pairs into N tiles: 1, 3, 6, 10, 15 ...",
+        },
+    ),
+    (
+        ("--max-memory",),
+        {
+            "metavar": "SIZE",
+            "help": "Cut them into the fewest tiles that need so little memory, such as 400M.",
+        },
+    ),
+)
+
+
+def tiling_options(command: F) -> F:
+    """Give a command ``--tiles`` and ``--max-memory``."""
+    for names, how in reversed(_TILING):
+        command = click.option(*names, **how)(command)
+    return command
+
+
+def ld_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command these options, as the arguments ``limits`` and ``rule``."""
+
+    @functools.wraps(command)
+    def with_both(**given: Any) -> None:
+        taken = {name: given.pop(name) for name in _NAMES}
+        distance = taken["max_distance"]
+        max_bp = None if distance is None else parse_bp(distance.lower().removesuffix("bp").removesuffix("b"))
+        limits = Limits(max_bp, taken["max_variants"], taken["inter_chr"])
+        rule = Rule(taken["min_r2"], taken["max_p"], taken["unphased"], taken["em"])
+        command(**given, limits=limits, rule=rule)
+
+    out: Callable[..., None] = with_both
+    for names, how in reversed(_OPTIONS):
+        out = click.option(*names, **how)(out)
+    return out
+
+
+_NAMES = [names[0].removeprefix("--").replace("-", "_") for names, _ in _OPTIONS]
