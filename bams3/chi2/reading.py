@@ -112,7 +112,7 @@ def _parquet_table(path: Path, data: bytes) -> Any:
 
     wanted = {**dict.fromkeys(_NUMBERS, pa.float64()), **dict.fromkeys(_NAMES, pa.string())}
     try:
-        file = parquet.ParquetFile(pa.BufferReader(data))
+        file = parquet.ParquetFile(pa.BufferReader(data), page_checksum_verification=True)
         _check_columns(path, file.schema_arrow.names)
         table = file.read(columns=list(wanted))
     except (pa.ArrowException, OSError) as err:
@@ -291,7 +291,7 @@ def _parquet_rows(path: Path) -> Iterator[pa.Table]:
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
-    with path.open("rb") as stream, parquet.ParquetFile(stream) as file:
+    with path.open("rb") as stream, parquet.ParquetFile(stream, page_checksum_verification=True) as file:
         for batch in file.iter_batches():
             yield pa.Table.from_batches([batch])
 

@@ -131,7 +131,8 @@ def write_parquet(tables: Iterable[pa.Table], path: Path) -> None:
     from pyarrow import parquet  # noqa: PLC0415
 
     # Arrow opens no file whose name is not UTF-8
-    with path.open("wb") as file, parquet.ParquetWriter(file, schema(), compression="zstd") as writer:
+    options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+    with path.open("wb") as file, parquet.ParquetWriter(file, schema(), **options) as writer:
         for table in rebatched(tables, _GROUP_ROWS):
             writer.write_table(table, row_group_size=_GROUP_ROWS)
 
