@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import InputError
@@ -13,7 +13,7 @@ from .format import spec
 from .htslib import write_errors
 
 
-@contextmanager
+@contextlib.contextmanager
 def replaced(path: Path) -> Iterator[Path]:
     """A name to write to that becomes ``path`` at the end, and goes where something fails.
 
@@ -27,7 +27,7 @@ def replaced(path: Path) -> Iterator[Path]:
     if (path.parent / spec.MANIFEST_KEY).exists():
         hint = "give a file outside of it"
         raise InputError(f"{path} lies in a store", kind="usage", hint=hint)
-    if path.is_symlink() or (path.exists() and not path.is_file()):
+    if path.is_symlink() or (is_there(path) and not path.is_file()):
         yield path
         return
     partial = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.partial")
@@ -36,4 +36,35 @@ def replaced(path: Path) -> Iterator[Path]:
         with write_errors(str(path)):
             partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what went wrong is told, not that there is nothing to remove
+            partial.unlink(missing_ok=True)
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name; false too where none could, as it is too long."""
+    return os.path.exists(path)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what processes of this host that were killed had begun to write to ``path``.
+
+    Notes
+    -----
+    Lists the folder: once a command, not once a file.
+    """
+    start, end = f".{path.name}.{socket.gethostname()}.", ".partial"
+    with contextlib.suppress(OSError):  # no folder, or not ours: the writing tells
+        for name in os.listdir(path.parent):
+            pid = name[len(start) : -len(end)]
+            if name.startswith(start) and name.endswith(end) and pid.isdecimal() and not _runs(int(pid)):
+                path.with_name(name).unlink(missing_ok=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

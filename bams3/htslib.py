@@ -26,6 +26,11 @@ PIPE_BYTES = 1 << 18
 _MAX_MESSAGE_BYTES = 1 << 16
 _MAX_WARNINGS = 20
 _MAX_WORDS = 300
+#: What the disk says where another name, or another right, would do.
+_NAME_IS_WRONG = {
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+}
 
 _CHILD = """
 import os, signal, sys
@@ -274,7 +279,8 @@ def write_errors(name: str) -> Iterator[None]:
 
 
 def _os_error(name: str, err: OSError) -> Bams3Error:
-    if err.errno in (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.EROFS):
-        return InputError(f"{name}: cannot be written: {err.strerror}", kind="cannot-write")
+    why = os.strerror(err.errno) if err.errno else str(err)  # Arrow's own words name the file aside
+    if err.errno in _NAME_IS_WRONG:
+        return InputError(f"{name}: cannot be written: {why}", kind="cannot-write")
     kind = "disk-full" if err.errno in (errno.ENOSPC, errno.EDQUOT) else "write-failed"
-    return StoreError(f"{name}: {err.strerror}", kind=kind)
+    return StoreError(f"{name}: {why}", kind=kind)

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import time
 
 import numpy as np
@@ -277,6 +278,15 @@ BAD_USE = [
     (("OUT", "--vcf", "x.vcf", "--bfile", "y", "--plates", "z"), "exclude each other"),
     (("IN", "OUT", "--vcf", "x.vcf", "--plates", "z"), "OUTPUT"),
     (("nothing.tsv", "OUT"), "no such file"),
+    (("IN", "OUT", "--min-expected-count", "inf"), "min-expected-count inf"),
+    (("IN", "OUT", "--random-seed", str(2**63)), "64 bits"),
+    (("IN", "OUT", "--batch-size", str(2**63)), "batch-size"),
+    (("IN", "OUT", "--batch-size", "9" * 5000), "batch-size"),
+    (("IN", "OUT", "--n-workers", "9" * 5000), "threads"),
+    (("OUT", "--bfile", "./", "--plates", "z"), "--bfile"),
+    (("IN", "nowhere/out.parquet"), "nowhere/out.parquet: cannot be written: No such file or directory"),
+    (("IN", "z/out.tsv"), "cannot be written: Not a directory"),
+    (("IN", f"{'x' * 250}.tsv"), "cannot be written: File name too long"),
 ]
 
 
@@ -312,6 +322,144 @@ def test_slices_that_do_not_belong_together_are_not_merged(counts, whole, tmp_pa
     names[2].write_text("\t".join(COLUMNS) + "\n")
     assert run("chi2-merge", *names, *out).kind == "slice-mismatch"
     assert not (tmp_path / "out.tsv").exists()
+
+
+def test_no_input_is_overwritten_by_results_or_their_summary(counts, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    vcf = (
+        "##fileformat=VCFv4.2\n##contig=<ID=1>\n"
+        '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">\n'
+        "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tA\tB\n"
+        "1\t5\tx\tA\tT\t.\t.\t.\tGT\t0/0\t1/1\n"
+    )
+    for name, text in (("vcf.tsv", vcf), ("plates.tsv", "A\tp\nB\tq\n")):
+        (tmp_path / name).write_text(text)
+    for name in ("o.tsv.summary.txt", "o.tsv.summary.json"):
+        (tmp_path / name).write_bytes(counts.read_bytes())
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    panel = ("--vcf", "vcf.tsv", "--plates", "plates.tsv")
+    for arguments in (
+        (*panel, "plates.tsv"),
+        (*panel, "vcf.tsv"),
+        ("o.tsv.summary.txt", "o.tsv"),
+        ("o.tsv.summary.json", "o.tsv"),
+    ):
+        done = run("chi2-batch", *arguments)
+        assert (done.code, done.kind) == (2, "usage")
+        assert "is the input too" in done.err
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_merged_results_replace_none_of_their_slices(counts, tmp_path):
+    one = tmp_path / "1.tsv"
+    succeeds("chi2-batch", counts, one, "--slice", "1/1", *FEW)
+    assert run("chi2-merge", one, "-o", one).kind == "usage"
+    succeeds("chi2-merge", one, "-o", tmp_path / "all.tsv")
+
+
+def test_a_flipped_bit_of_a_slice_is_noticed(counts, tmp_path):
+    one = tmp_path / "1.parquet"
+    succeeds("chi2-batch", counts, one, "--slice", "1/1", *FEW)
+    out, data = tmp_path / "out.tsv", one.read_bytes()
+    succeeds("chi2-merge", one, "-o", out)
+    sound = out.read_bytes()
+    for at in range(100, len(data) // 2, 97):  # pages of columns; their metadata lies behind them
+        one.write_bytes(data[:at] + bytes([data[at] ^ 4]) + data[at + 1 :])
+        done = run("chi2-merge", one, "-o", out)
+        # or it was one of a page's header, that says nothing of its values
+        assert done.kind == "not-results" or out.read_bytes() == sound
+
+
+def test_slices_of_a_table_that_was_changed_meanwhile_are_not_merged(tmp_path):
+    counts = write_counts(tmp_path / "in.tsv", some_tables(9, seed=1))
+    slices = [tmp_path / "1.tsv", tmp_path / "2.tsv"]
+    succeeds("chi2-batch", counts, slices[0], "--slice", "1/2", *FEW)
+    write_counts(counts, some_tables(9, seed=2))
+    succeeds("chi2-batch", counts, slices[1], "--slice", "2/2", *FEW)
+    done = run("chi2-merge", *slices, "-o", tmp_path / "out.tsv")
+    assert done.kind == "slice-mismatch"
+    assert "was not the same" in done.err
+    assert not (tmp_path / "out.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "words"),
+    [
+        ("pvalue", "2", "pvalue: 2.0"),
+        ("pvalue", "nan", "pvalue: nan"),
+        ("pvalue", "", "pvalue: None"),
+        ("method", "magic", "method: 'magic'"),
+    ],
+)
+def test_slices_that_were_edited_are_not_merged(counts, tmp_path, column, cell, words):
+    one = tmp_path / "1.tsv"
+    succeeds("chi2-batch", counts, one, "--slice", "1/1", *FEW)
+    lines = one.read_text().splitlines()
+    cells = lines[4].split("\t")
+    cells[list(COLUMNS).index(column)] = cell
+    one.write_text("\n".join([*lines[:4], "\t".join(cells), *lines[5:]]) + "\n")
+    done = run("chi2-merge", one, "-o", tmp_path / "out.tsv")
+    assert done.kind == "not-results"
+    assert f"probeset {cells[0]} column {words}" in done.err
+    assert not (tmp_path / "out.tsv").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"which": 5},
+        {"which": "x"},
+        {"probesets": "7"},
+        {"empty_batches": None},
+        {"options": {"n_simulations": 0}},
+    ],
+    ids=str,
+)
+def test_a_summary_that_was_edited_is_none(counts, tmp_path, change):
+    one = tmp_path / "1.tsv"
+    succeeds("chi2-batch", counts, one, "--slice", "1/1", *FEW)
+    beside = tmp_path / "1.tsv.summary.json"
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | change))
+    assert run("chi2-merge", one, "-o", tmp_path / "out.tsv").kind == "no-summary"
+
+
+def test_a_name_with_a_quote_is_refused_in_text_and_kept_in_parquet(tmp_path):
+    prefix = tmp_path / "panel"
+    prefix.with_suffix(".bed").write_bytes(bytes([0x6C, 0x1B, 1, 0b1100]))
+    prefix.with_suffix(".bim").write_text('1\ta"b\t0\t5\tT\tA\n')
+    prefix.with_suffix(".fam").write_text("F A 0 0 0 0\nF B 0 0 0 0\n")
+    plates = tmp_path / "plates.tsv"
+    plates.write_text("A\tp\nB\tq\n")
+    panel = ("--bfile", prefix, "--plates", plates, "--quiet")
+    done = run("chi2-batch", *panel, tmp_path / "out.tsv")
+    assert done.code == 2
+    assert "'a\"b' has a quote" in done.err.splitlines()[0]
+    assert not (tmp_path / "out.tsv").exists()
+    succeeds("chi2-batch", *panel, tmp_path / "out.parquet")
+    assert pa.parquet.read_table(tmp_path / "out.parquet")["probeset_id"].to_pylist() == ['a"b']
+
+
+@pytest.mark.parametrize("suffix", [".tsv", ".parquet"])
+def test_names_of_files_need_not_be_utf_8(counts, tmp_path, suffix):
+    table = tmp_path / "\udcff.tsv"
+    table.write_bytes(counts.read_bytes())
+    one = tmp_path / f"\udcfe{suffix}"
+    succeeds("chi2-batch", table, one, "--slice", "1/1", *FEW)
+    succeeds("chi2-merge", one, "-o", tmp_path / f"\udcfd{suffix}")
+
+
+def test_what_a_killed_run_left_goes_with_the_next(counts, tmp_path):
+    def left_by(pid):
+        path = tmp_path / f".out.tsv.{socket.gethostname()}.{pid}.partial"
+        path.write_text("half")
+        return path
+
+    dead = start("--version")
+    dead.communicate()
+    gone, kept = left_by(dead.pid), left_by(os.getppid())
+    succeeds("chi2-batch", counts, tmp_path / "out.tsv", *FEW)
+    assert not gone.exists()
+    assert kept.exists()  # its writer may be at work
 
 
 @pytest.mark.slow

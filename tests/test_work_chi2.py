@@ -317,3 +317,9 @@ def test_a_changed_or_bad_table_in_s3_is_called_by_its_address(s3_bucket, tmp_pa
     assert "bams3-" not in in_words(done.err).replace(s3_bucket.name, "")
     s3_bucket.delete("counts.tsv")
     assert run("plan", *options).kind == "no-such-file"
+
+
+def test_a_plan_does_not_replace_its_table(table, tmp_path):
+    before = table.read_bytes()
+    assert run("plan", "--chi2", table, "--slices", 2, "-o", table).kind == "usage"
+    assert table.read_bytes() == before

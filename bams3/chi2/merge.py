@@ -65,6 +65,8 @@ def _in_order(paths: Sequence[Path]) -> tuple[list[Path], list[Summary]]:
             raise _mismatch(path, f"it is slice {which}, and {first_path} one of {n}")
         if (summary.given, summary.options) != (first.given, first.options):
             raise _mismatch(path, f"its input or options are not those of {first_path}")
+        if summary.input != first.input:
+            raise _mismatch(path, f"{summary.given} was not the same as for {first_path}")
     missing = [Slice(i, n) for i in range(1, n + 1) if Slice(i, n) not in found]
     if missing:
         hint = "run chi2-batch --slice for what is missing"

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..columns import Array
 from ..errors import InputError
-from ..files import replaced
+from ..files import remove_leftovers, replaced
 from ..genotype_counts import GENOTYPES, CountBlock
 from ..htslib import write_errors
 from .twotier import METHODS, MONTE_CARLO, Tested
@@ -117,6 +117,7 @@ def check_name(path: Path) -> None:
 
 def write_results(tables: Iterable[pa.Table], path: Path) -> None:
     """Write results by the name of the file: all of them, or no file."""
+    remove_leftovers(path)
     with replaced(path) as partial, write_errors(str(path)):
         if path.suffix == ".parquet":
             write_parquet(tables, partial)
@@ -129,19 +130,28 @@ def write_parquet(tables: Iterable[pa.Table], path: Path) -> None:
     """Write results as Parquet, whatever the name of the file."""
     from pyarrow import parquet  # noqa: PLC0415
 
-    with parquet.ParquetWriter(path, schema(), compression="zstd") as writer:
+    # Arrow opens no file whose name is not UTF-8
+    options: dict[str, Any] = {"compression": "zstd", "write_page_checksum": True}
+    with path.open("wb") as file, parquet.ParquetWriter(file, schema(), **options) as writer:
         for table in rebatched(tables, _GROUP_ROWS):
             writer.write_table(table, row_group_size=_GROUP_ROWS)
 
 
 def write_tsv(tables: Iterable[pa.Table], file: BinaryIO) -> None:
     """Write results as text: names of columns, then a line a probeset; numbers as short as they are exact."""
+    import pyarrow as pa  # noqa: PLC0415
     from pyarrow import csv  # noqa: PLC0415
 
     file.write(("\t".join(COLUMNS) + "\n").encode())
     options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
     for table in tables:
-        csv.write_csv(table, file, options)
+        try:
+            csv.write_csv(table, file, options)
+        except pa.ArrowInvalid as err:
+            hint = "rename the probeset, or the plate; or write Parquet, which holds any name"
+            name = str(err).rpartition("Invalid value: ")[2][:40]
+            message = f"{name!r} has a quote or a line's end in it, which TSV cannot hold"
+            raise InputError(message, kind="cannot-write", hint=hint) from err
 
 
 def rebatched(tables: Iterable[pa.Table], n: int) -> Iterator[pa.Table]:

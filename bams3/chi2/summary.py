@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import NormalDist
@@ -16,8 +16,9 @@ import numpy as np
 from .. import __version__
 from ..columns import Array
 from ..errors import InputError
-from ..files import replaced
+from ..files import is_there, replaced
 from ..htslib import write_errors
+from ..slices import parse_slice
 from .results import write_results, write_tsv
 from .twotier import METHODS, Options
 
@@ -57,6 +58,8 @@ class Summary:
         What was tested, as the user named it.
     which
         ``i/n`` of a slice; empty: all probesets.
+    input
+        Hash of what a slice is of, where it can be read again: its name may have stayed the same.
     empty_batches
         Batches of a probeset that were left out as they have no samples.
     errors
@@ -70,6 +73,7 @@ class Summary:
     given: str
     options: Options
     which: str = ""
+    input: str = ""
     probesets: int = 0
     methods: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(METHODS, 0)))
     errors: Counter[str] = field(default_factory=Counter)
@@ -123,12 +127,21 @@ def place_beside(path: Path, form: str) -> Path:
     return path.with_name(f"{path.name}.summary.{form}")
 
 
+def refuse_input_as_output(output: Path, inputs: Iterable[Path]) -> None:
+    """InputError ``usage`` where results, or their summaries, would take the place of what is read."""
+    for place in (output, place_beside(output, "txt"), place_beside(output, "json")):
+        for path in inputs:
+            if is_there(place) and is_there(path) and place.samefile(path):
+                hint = "give results a name of their own"
+                raise InputError(f"{place} is the input too", kind="usage", hint=hint)
+
+
 def write_summary(summary: Summary, path: Path) -> None:
     """Write both forms beside the results' place."""
     for form, text in (("txt", summary.as_text()), ("json", summary.as_json())):
         place = place_beside(path, form)
         with replaced(place) as partial, write_errors(str(place)):
-            partial.write_text(text, encoding="utf-8")
+            partial.write_text(text, encoding="utf-8", errors="backslashreplace")  # a name need not be UTF-8
 
 
 def write_with_summary(tables: Iterator[pa.Table], summary: Summary, path: Path) -> None:
@@ -159,7 +172,12 @@ def read_summary(path: Path) -> Summary:
     try:
         value = json.loads(place.read_text(encoding="utf-8"))
         value.pop("bams3")
-        return Summary(**{**value, "options": Options(**value["options"])})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as err:
+        found = Summary(**{**value, "options": Options(**value["options"])})
+        if found.which:
+            parse_slice(found.which)
+        if any(type(n) is not int for n in (found.probesets, found.empty_batches)):
+            raise TypeError("not numbers")
+        return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError) as err:
         hint = "chi2-batch --slice writes it beside its results: keep the two together"
         raise InputError(f"{place}: no summary of {path.name}", kind="no-summary", hint=hint) from err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ import click
 
 from ..chi2.results import check_name
 from ..chi2.run import ReadBlocks, run_tests
-from ..chi2.summary import Summary, write_with_summary
+from ..chi2.summary import Summary, refuse_input_as_output, write_with_summary
+from ..count_tables.packing import opened
 from ..errors import InputError
 from ..genotype_counts import CountBlock, read_genotype_counts
 from ..progress import Progress
@@ -32,8 +35,8 @@ class BatchSize(click.ParamType[int]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if value in ("auto", 0):
             return 0
-        if not (str(value).isdecimal() and int(value) >= 1):
-            self.fail(f"{value!r} is neither auto nor a number of probesets from 1 on", param, ctx)
+        if not (re.fullmatch("[0-9]{1,9}", str(value)) and int(value) >= 1):
+            self.fail(f"{value!r} is neither auto nor a number of probesets, 1 to 999999999", param, ctx)
         return int(value)
 
 
@@ -92,8 +95,9 @@ def command(
       bams3 chi2-batch --vcf cohort.bcf --plates sample_to_plate.tsv results.tsv
       bams3 chi2-batch counts.tsv part3.parquet --slice 3/8
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
-    given, output, read = _places(paths, vcf, bfile, plates, which, tests.sum_duplicates)
-    summary = Summary(given, tests.options, str(which or ""))
+    given, output, inputs, read = _places(paths, vcf, bfile, plates, which, tests.sum_duplicates)
+    refuse_input_as_output(output, inputs)
+    summary = Summary(given, tests.options, str(which or ""), _identity(inputs) if which else "")
 
     def tell(size: int) -> None:
         if not quiet:
@@ -114,8 +118,8 @@ def _places(
     plates: Path | None,
     which: Slice | None,
     sum_duplicates: bool,
-) -> tuple[str, Path, ReadBlocks]:
-    """What is tested, where results go, and what reads the tables."""
+) -> tuple[str, Path, list[Path], ReadBlocks]:
+    """What is tested, where results go, the files that are read, and what reads the tables."""
     panel = vcf if vcf is not None else bfile
     if vcf is not None and bfile is not None:
         raise InputError("--vcf and --bfile exclude each other", kind="usage")
@@ -131,18 +135,29 @@ def _places(
     check_name(output)
     if panel is not None:
         assert plates is not None
-        return str(panel), output, _from_panel(vcf, bfile, plates, which)
+        files = [vcf] if vcf is not None else [Path(f"{bfile}{end}") for end in (".bed", ".bim", ".fam")]
+        return str(panel), output, [*files, plates], _from_panel(vcf, bfile, plates, which)
     table = INPUT_FILE.convert(paths[0], None, ctx)
-    if output.exists() and table.exists() and output.samefile(table):
-        raise InputError(
-            f"{paths[1]} is the input too", kind="usage", hint="give results a name of their own"
-        )
     source = sys.stdin.buffer if str(table) == "-" else table
 
     def read(is_grouped: bool) -> Iterator[CountBlock]:
         return read_genotype_counts(source, which=which, sum_duplicates=sum_duplicates, grouped=is_grouped)
 
-    return paths[0], output, read
+    return paths[0], output, [table], read
+
+
+def _identity(inputs: Sequence[Path]) -> str:
+    """A hash of what files hold, so that slices of one that was changed are not merged; empty for a pipe.
+
+    Takes a second a gigabyte; reading a table takes seven.
+    """
+    if not all(path.is_file() for path in inputs):
+        return ""
+    whole = hashlib.blake2b(digest_size=16)
+    for path in inputs:
+        with opened(path) as file:
+            whole.update(hashlib.file_digest(file, "blake2b").digest())  # type: ignore[arg-type]  # it has readinto
+    return whole.hexdigest()
 
 
 def _from_panel(vcf: Path | None, bfile: str | None, plates: Path, which: Slice | None) -> ReadBlocks:
@@ -152,6 +167,8 @@ def _from_panel(vcf: Path | None, bfile: str | None, plates: Path, which: Slice 
     if bfile is not None and is_s3(bfile):
         hint = "copy its .bed, .bim and .fam to a disk, or give a VCF or BCF file"
         raise InputError(f"--bfile {bfile}: three files, which are not fetched", kind="usage", hint=hint)
+    if bfile is not None and not Path(bfile).name:
+        raise InputError(f"--bfile {bfile!r}: not the beginning of files' names", kind="usage")
     plate_of = read_plates(plates)
     panel = VcfPanel(vcf, on_note=warn) if vcf is not None else PlinkPanel(Path(bfile or ""), on_note=warn)
     return lambda _: plate_counts(panel, plate_of, which=which, on_note=warn)

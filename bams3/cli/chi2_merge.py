@@ -9,7 +9,7 @@ import click
 
 from ..chi2.merge import merge_slices
 from ..chi2.results import check_name
-from ..chi2.summary import place_beside, write_with_summary
+from ..chi2.summary import place_beside, refuse_input_as_output, write_with_summary
 from ..store import is_s3
 from .options import quiet
 from .remote import INPUT_FILE, OUTPUT_FILE, s3_options
@@ -32,7 +32,9 @@ def command(slices: Sequence[str], output: Path, quiet: bool) -> None:
       bams3 chi2-merge part*.parquet -o results.tsv
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     check_name(output)
-    summary, tables = merge_slices([_with_summary(address) for address in slices])
+    paths = [_with_summary(address) for address in slices]
+    refuse_input_as_output(output, paths)
+    summary, tables = merge_slices(paths)
     write_with_summary(tables, summary, output)
     if not quiet:
         click.echo(summary.as_text(), nl=False, err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -20,6 +21,8 @@ class Chi2Tests(NamedTuple):
     sum_duplicates: bool
     given: tuple[str, ...]
 
+
+_SEEDS = 1 << 63
 
 _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
     (
@@ -97,6 +100,11 @@ def _taken_from(given: dict[str, Any]) -> Chi2Tests:
         raise InputError("--n-simulations is for --no-adaptive", kind="usage", hint=hint)
     if not adaptive and most is not None:
         raise InputError("--max-simulations is for --adaptive", kind="usage", hint="give --n-simulations")
+    if not -_SEEDS <= values["random_seed"] < _SEEDS:
+        raise InputError(f"--random-seed {values['random_seed']}: more than 64 bits", kind="usage")
+    if math.isinf(values["min_expected_count"]):  # no JSON, which summaries and plans are
+        hint = "1e300 is below it, and permutes every table too"
+        raise InputError("--min-expected-count inf: not a number", kind="usage", hint=hint)
     options = Options(**{name: value for name, value in values.items() if value is not None})
     was_given = tuple(name for name, is_so in zip(names, typed, strict=True) if is_so)
     return Chi2Tests(options, sum_duplicates, was_given)

@@ -6,6 +6,7 @@ import functools
 import glob
 import operator
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ class Threads(click.ParamType[int]):
         del param, ctx
         if value == "auto":
             return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if not (str(value).isdecimal() and 1 <= int(value) <= 1024):
+        if not (re.fullmatch("[0-9]{1,9}", str(value)) and 1 <= int(value) <= 1024):
             raise InputError(f"--threads {value}: auto, or a number from 1 to 1024", kind="bad-threads")
         return int(value)
 

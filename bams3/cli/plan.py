@@ -135,7 +135,10 @@ def command(
         raise InputError("--slices and --target-seconds exclude each other", kind="usage")
     place = _work_address(work, address_of(output))
     if chi2 is not None:
+        from ..chi2.summary import refuse_input_as_output
+
         _refuse_others(samples)
+        refuse_input_as_output(output, [Path(chi2)])
         slices = slices or 1
         inputs, regions, wanted = [(_name_of(chi2), _everywhere(chi2))], [], [_chi2(chi2, slices, tests)]
     else:

@@ -17,6 +17,7 @@ from ..chi2.results import write_parquet
 from ..chi2.run import run_tests
 from ..chi2.summary import Summary, place_beside, write_with_summary
 from ..columns import Array
+from ..files import remove_leftovers
 from ..genotype_counts import CountBlock, read_genotype_counts
 from ..slices import MOST_SLICES, Slice
 from ..store import LocalStore, Store
@@ -81,6 +82,8 @@ class Chi2:
         for key, which in zip(job.keys, places, strict=True):
             file = f"{self.name}/{safe(job.sample)}.{which.i}-of-{which.n}.{key[:8]}.parquet"
             beside = place_beside(Path(file), "json").as_posix()
+            if isinstance(job.work, LocalStore):
+                remove_leftovers(Path(job.work.name, file))
             # The summary is in its place before the results are: who sees those has both.
             with result_file(job.work, file) as path, result_file(job.work, beside) as summary:
                 self._test(job, which, path, summary)
