@@ -111,21 +111,22 @@ class Sites:
 
     def between(self, first: int, end: int) -> Sites:
         """Variants ``first`` up to ``end``."""
-        columns: dict[str, Any] = {name: getattr(self, name) for name in _SITE_FIELDS}
-        return Sites(
-            **{k: c.between(first, end) if isinstance(c, Texts) else c[first:end] for k, c in columns.items()}
-        )
+
+        def cut(column: Any) -> Any:
+            return column.between(first, end) if isinstance(column, Texts) else column[first:end]
+
+        return Sites(*(cut(getattr(self, name)) for name in _SITE_FIELDS))
 
     @classmethod
     def joined(cls, parts: Sequence[Sites]) -> Sites:
         """The variants of several, end to end; one at least."""
-        columns: dict[str, Any] = {k: [getattr(part, k) for part in parts] for k in _SITE_FIELDS}
-        return cls(
-            **{
-                k: Texts.joined(c) if isinstance(c[0], Texts) else np.concatenate(c)
-                for k, c in columns.items()
-            }
-        )
+
+        def join(columns: list[Any]) -> Any:
+            return Texts.joined(columns) if isinstance(columns[0], Texts) else np.concatenate(columns)
+
+        if len(parts) == 1:
+            return parts[0]
+        return cls(*(join([getattr(part, name) for part in parts]) for name in _SITE_FIELDS))
 
 
 _SITE_FIELDS = tuple(field.name for field in fields(Sites))

@@ -32,14 +32,14 @@ class PlaneRows:
     ----------
     first, second, missing, haploid
         (V, W) uint64, as in variants.Planes.
-    het
-        (W,) uint64. Samples with two different alleles in the calls that were packed last.
+    phased
+        (W,) uint64. Of the calls that were packed last: samples with two different alleles of known phase.
     """
 
     def __init__(self, variants: int, samples: int) -> None:
         self._samples, words = samples, words_of(samples)
         self.first, self.second, self.missing, self.haploid = np.zeros((4, variants, words), np.uint64)
-        self.het = np.zeros(words, np.uint64)
+        self.phased = np.zeros(words, np.uint64)
         self._tally = out(4)
 
     def pack(self, row: int, calls: Array, n_alleles: int, alt: int) -> Tally:
@@ -66,7 +66,7 @@ class PlaneRows:
         try:
             call(
                 "bk_calls_pack",
-                *(u64(self._samples), u64(calls.shape[1]), calls, *numbers, *rows, self.het, self._tally),
+                *(u64(self._samples), u64(calls.shape[1]), calls, *numbers, *rows, self.phased, self._tally),
             )
         except KernelError as err:
             raise KernelError(err.code, int(self._tally[3])) from None

@@ -19,7 +19,7 @@ enum {
 
 /* A sample's call: which of its bits are set, and what is to be counted. */
 struct call {
-    uint32_t first, second, missing, haploid, half, unphased, het, polyploid;
+    uint32_t first, second, missing, haploid, half, phased, unphased, polyploid;
 };
 
 /* The call of two alleles a and b, which may be NO_ALLELE or UNKNOWN. */
@@ -31,8 +31,8 @@ static inline struct call diploid_call(int32_t a, int32_t b, int32_t is_phased, 
     c.second = known & (b == alt);
     c.haploid = known & one;
     c.half = c.missing & ((a >= 0) | (b >= 0));
-    c.het = known & !one & (a != b);
-    c.unphased = c.het & (is_phased == 0);
+    c.phased = known & !one & (a != b) & (is_phased != 0);
+    c.unphased = known & !one & (a != b) & (is_phased == 0);
     c.polyploid = 0;
     return c;
 }
@@ -55,16 +55,16 @@ static struct call any_call(const int16_t *alleles, uint64_t ploidy, int32_t is_
 /* One row of planes from the calls of a site: n samples of `width` numbers, which are ploidy =
  * width - 1 alleles (0 the reference, UNKNOWN, NO_ALLELE behind the last one) and whether they are
  * phased. A row has (n + 63) / 64 words. n_alleles: of the site. Out: the row of each plane, the
- * samples that have two different alleles, and TALLIES counts. */
+ * samples that have two different alleles of known phase, and TALLIES counts. */
 BK_EXPORT int bk_calls_pack(uint64_t n, uint64_t width, const int16_t *calls, int32_t n_alleles,
                             int32_t alt, uint64_t *first, uint64_t *second, uint64_t *missing,
-                            uint64_t *haploid, uint64_t *het, uint64_t *tally) {
+                            uint64_t *haploid, uint64_t *phased, uint64_t *tally) {
     uint64_t ploidy = width - 1;
     if (width < 2) return BK_ERR_COLUMN_LENGTH;
     for (int i = 0; i < TALLIES; i++) tally[i] = 0;
     for (uint64_t begin = 0, word = 0; begin < n; begin += 64, word++) {
         uint64_t count = n - begin < 64 ? n - begin : 64;
-        uint64_t f = 0, s = 0, m = 0, h = 0, d = 0;
+        uint64_t f = 0, s = 0, m = 0, h = 0, p = 0;
         for (uint64_t k = 0; k < count; k++) {
             const int16_t *call = calls + (begin + k) * width;
             for (uint64_t i = 0; i < ploidy; i++) {
@@ -80,7 +80,7 @@ BK_EXPORT int bk_calls_pack(uint64_t n, uint64_t width, const int16_t *calls, in
             s |= (uint64_t)c.second << k;
             m |= (uint64_t)c.missing << k;
             h |= (uint64_t)c.haploid << k;
-            d |= (uint64_t)c.het << k;
+            p |= (uint64_t)c.phased << k;
             tally[HALF] += c.half;
             tally[UNPHASED] += c.unphased;
             if (c.polyploid && !tally[POLYPLOID]++) tally[CULPRIT] = begin + k;
@@ -89,7 +89,7 @@ BK_EXPORT int bk_calls_pack(uint64_t n, uint64_t width, const int16_t *calls, in
         second[word] = s;
         missing[word] = m;
         haploid[word] = h;
-        het[word] = d;
+        phased[word] = p;
     }
     return BK_OK;
 }
