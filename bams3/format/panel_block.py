@@ -112,7 +112,7 @@ def check_version(major: int, minor: int) -> None:
 
 
 def _site_streams(sites: Sites, contigs: Sequence[str]) -> list[Any]:
-    runs = [[contigs[number], n] for number, n in _runs(sites.contig)]
+    runs = [[contigs[number], n] for number, n in sites.contig_runs()]
     text = json.dumps({"contigs": runs}, separators=(",", ":")).encode()
     start = sites.start_bp.astype("<i4").view("<u4")
     streams: list[Any] = [text, *to_planes(zigzag(np.diff(start, prepend=np.uint32(0))), 4)]
@@ -123,13 +123,6 @@ def _site_streams(sites: Sites, contigs: Sequence[str]) -> list[Any]:
         texts: Texts = getattr(sites, name)
         streams += [*to_planes(np.diff(texts.start).astype("<u4"), 4), texts.data]
     return streams
-
-
-def _runs(contig: Array) -> list[tuple[int, int]]:
-    """(contig, variants) of every run of one contig."""
-    begin = np.flatnonzero(np.diff(contig, prepend=-1))
-    length = np.diff(begin, append=len(contig))
-    return list(zip(contig[begin].tolist(), length.tolist(), strict=True))
 
 
 def parse_sites(data: bytes | memoryview, n: int, samples: int) -> tuple[Sites, list[tuple[str, int]]]:
