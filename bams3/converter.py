@@ -21,13 +21,14 @@ from .columns import Array
 from .cutting import Cutter, Layout, RowGroup, halves, record_starts, until
 from .errors import Bams3Error, CorruptDataError, InputError
 from .format import chunk, index, spec
+from .format.directory import content_hash
 from .format.frames import Compression
 from .format.index import ChunkSummary
 from .format.rowgroup import EncodedGroup, encode_group
 from .pipeline import StageClock, ordered_map
 from .resume import ResumeLog, SpanDone, SpanLog
 from .store import Store
-from .verify import content_hash, summarise_chunk
+from .verify import summarise_chunk
 
 #: Resident memory at most, measured with incompressible long reads, the worst there is: 522, 647
 #: and 848 MB with 1, 2 and 4 workers. A CRAM or SAM adds the process of htslib that decodes it.

@@ -14,11 +14,11 @@ from .bam import BamHeader, BgzfBatch, inflate, parse_header, read_batches
 from .converter import Converter, ConvertOptions, ConvertReport, memory_bytes, workers_within
 from .errors import Bams3Error, CorruptDataError, InputError, StoreError
 from .format import index, manifest, spec
-from .format.directory import crc32
+from .format.directory import content_hash, crc32
 from .query import StoreReader
 from .resume import ResumeLog, identity_hash
 from .store import Store
-from .verify import content_hash, named_keys
+from .verify import named_keys
 
 #: What a header may be at most: a length field that lies must not fill the memory.
 _MAX_HEADER_BYTES = 256 << 20

@@ -18,6 +18,7 @@ from .cuts import WRONG_CUT_HINT, Cuts, bad_cut
 from .cutting import Layout
 from .errors import CorruptDataError, InputError
 from .format import spec
+from .format.directory import content_hash
 from .ingest import Source, batches_from, finish, identity_of, lost, read_beginning, seal, stale_keys
 from .pipeline import ordered_map
 from .resume import ResumeLog, SpanDone
@@ -25,7 +26,6 @@ from .slice_notes import SliceDone, SliceNotes, SpanNote, find_slices
 from .slices import Slice, format_slices
 from .store import Store
 from .store.base import MissingObjectError
-from .verify import content_hash
 
 Say = Callable[[str], None]
 

@@ -66,6 +66,13 @@ class Texts:
         start = self.start[first : end + 1]
         return Texts(start - start[0], self.data[int(start[0]) : int(start[-1])])
 
+    def take(self, numbers: Array) -> Texts:
+        """Some of the texts."""
+        lengths = np.diff(self.start)[numbers]
+        start = starts_of(lengths)
+        at = np.repeat(self.start[:-1][numbers] - start[:-1], lengths) + np.arange(start[-1])
+        return Texts(start, self.data[at])
+
 
 def starts_of(lengths: Array) -> Array:
     """(V + 1,) int64. Where texts of some lengths begin, and the last ends."""
@@ -117,6 +124,20 @@ class Sites:
 
         return Sites(*(cut(getattr(self, name)) for name in _SITE_FIELDS))
 
+    def take(self, numbers: Array) -> Sites:
+        """Some of the variants."""
+
+        def take(column: Any) -> Any:
+            return column.take(numbers) if isinstance(column, Texts) else column[numbers]
+
+        return Sites(*(take(getattr(self, name)) for name in _SITE_FIELDS))
+
+    def contig_runs(self) -> list[tuple[int, int]]:
+        """(contig, variants) of every run of variants on one contig."""
+        begin = np.flatnonzero(np.diff(self.contig, prepend=-1))
+        lengths = np.diff(begin, append=len(self.contig))
+        return list(zip(self.contig[begin].tolist(), lengths.tolist(), strict=True))
+
     @classmethod
     def joined(cls, parts: Sequence[Sites]) -> Sites:
         """The variants of several, end to end; one at least."""
@@ -164,6 +185,13 @@ class Planes:
             for plane in (self.missing, self.haploid)
         )
         return Planes(self.first[first:end], self.second[first:end], missing, haploid)
+
+    def take(self, numbers: Array) -> Planes:
+        """Some of the variants."""
+        missing, haploid = (
+            None if plane is None else plane[numbers] for plane in (self.missing, self.haploid)
+        )
+        return Planes(self.first[numbers], self.second[numbers], missing, haploid)
 
     @classmethod
     def joined(cls, parts: Sequence[Planes]) -> Planes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,18 +14,13 @@ from .columns import Columns
 from .cutting import Layout
 from .errors import CorruptDataError
 from .format import chunk, index, spec
-from .format.directory import corrupt_chunk, crc32
+from .format.directory import content_hash, corrupt_chunk, crc32
 from .format.index import ChunkSummary, Windows
 from .format.manifest import SectionRanges
 from .format.rowgroup import decode_columns, group_summary
 from .pipeline import ordered_map
 from .query import StoreReader
 from .rowgroups import StoredChunk
-
-
-def content_hash(data: bytes | memoryview) -> int:
-    """The 8 hex digits of an object's name: the first 32 bits of its SHA-256."""
-    return int.from_bytes(hashlib.sha256(data).digest()[:4], "big")
 
 
 def named_keys(reader: StoreReader) -> set[str]:

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "bams3"
 
 LAYERS = (
-    "errors regions progress pipeline columns slices",
+    "errors regions progress pipeline columns slices variants",
     "format store kernels",
     "bam htslib files sam panel tables count_tables genotype_counts outputs coverage stats ld tiles cutting"
     " filters fields rowgroups reader spans bai starts cuts",

@@ -37,6 +37,7 @@ COMMANDS = (
     "check-sheet",
     "tabulate",
     "chi2-plot",
+    "ld-import",
 )
 
 #: Packages that a command may do without, and the extra of bams3 that brings them.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -14,12 +13,11 @@ from typing import Any, BinaryIO, NamedTuple
 
 import click
 
-from .. import __version__, kernels
+from .. import kernels
 from ..bai import load_record_starts
 from ..errors import InputError
-from ..format import index, spec
+from ..format import spec
 from ..format.frames import Compression
-from ..format.manifest import is_foreign
 from ..ingest import ConvertOptions, ConvertReport, Source, convert, memory_bytes, workers_within
 from ..progress import Progress
 from ..regions import parse_bp, parse_bytes
@@ -28,6 +26,7 @@ from ..slicing import convert_slice, seal_slices
 from ..store import LocalStore, Store, is_s3
 from ..store.base import MissingObjectError
 from . import warn
+from .making import manifest_to_replace, peak_bytes, provenance_of
 from .options import quiet as quiet_option
 from .options import threads as threads_option
 from .remote import INPUT_FILE, folder, requests, s3_options
@@ -118,7 +117,7 @@ def command(
         raise click.UsageError("--slice and --seal exclude each other: seal when all slices are done")
     task = _Task(source, store_of(output), which, seal)
     span_bp = _chunk_span(chunk_size)
-    replaces = _manifest_to_replace(task.store, force)
+    replaces = manifest_to_replace(task.store, force)
     with _open(task, reference, threads) as (opened, size_bytes):
         total = None if opened.through_htslib or which or seal else size_bytes
         with Progress(total, "bytes", "convert", enabled=not quiet) as progress:
@@ -159,7 +158,7 @@ class _Task(NamedTuple):
                 on_progress=progress.advance,
                 on_warning=warn,
             )
-        provenance = _provenance(self.source)
+        provenance = provenance_of(self.source)
         if self.seal:
             return seal_slices(
                 opened, self.store, options, replaces=replaces, provenance=provenance, on_warning=warn
@@ -195,30 +194,6 @@ def _threads_within(max_memory: str | None, threads: int, through_htslib: bool) 
             hint=f"the smallest that works is {smallest}M",
         )
     return min(threads, fitting)
-
-
-def _manifest_to_replace(store: Store, force: bool) -> bytes | None:
-    """The manifest that is there and may go; a folder that holds something else is left alone."""
-    with contextlib.suppress(MissingObjectError):
-        manifest = store.get(spec.MANIFEST_KEY)
-        if force and not is_foreign(manifest):
-            return manifest
-        if force:
-            hint = "give another name: a store needs a folder of its own"
-            words = f"{store.name} holds another program's {spec.MANIFEST_KEY}"
-            raise InputError(words, kind="output-exists", hint=hint)
-        raise InputError(
-            f"{store.name} is there already", kind="output-exists", hint="replace it with --force"
-        )
-    files = (key for key in store.list() if key and not key.endswith("/"))  # S3's consoles mark folders
-    foreign = next((key for key in files if not index.is_store_key(key)), None)
-    if foreign is not None or Path(store.name).is_file():
-        raise InputError(
-            f"{store.name} holds something else" + (f": {foreign}" if foreign else ""),
-            kind="output-exists",
-            hint="give another name: a store needs a folder of its own",
-        )
-    return None
 
 
 class _Input(NamedTuple):
@@ -289,20 +264,6 @@ def _look_at(name: str, label: str, stack: contextlib.ExitStack) -> _Input:
     return _Input(form, about.st_size, identity, None, True)
 
 
-def _provenance(source: str) -> dict[str, Any]:
-    return {
-        "tool": f"bams3 {__version__}",
-        "command": ["bams3", *sys.argv[1:]],
-        "input": source if source == "-" or is_s3(source) else str(Path(source).resolve()),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
-
-
-def _peak_bytes() -> int:
-    usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(usage) * (1 if sys.platform == "darwin" else 1024)
-
-
 def _as_json(report: ConvertReport, bytes_in: int, elapsed_s: float) -> dict[str, Any]:
     return {
         "records": report.records,
@@ -310,7 +271,7 @@ def _as_json(report: ConvertReport, bytes_in: int, elapsed_s: float) -> dict[str
         "records_per_s": round(report.records / elapsed_s),
         "bytes_in": bytes_in,
         "bytes_out": report.bytes_out,
-        "peak_memory_bytes": _peak_bytes(),
+        "peak_memory_bytes": peak_bytes(),
         "chunks": report.chunks,
         "spans_encoded": report.spans_encoded,
         "spans_resumed": report.spans_resumed,
@@ -324,5 +285,5 @@ def _summary(report: ConvertReport, bytes_in: int, elapsed_s: float) -> str:
     return (
         f"{report.records:,} reads in {elapsed_s:.1f} s ({report.records / elapsed_s:,.0f} reads/s), "
         f"{bytes_in / 1e6:,.1f} MB in, {report.bytes_out / 1e6:,.1f} MB out, "
-        f"peak memory {_peak_bytes() / 1e6:,.0f} MB{resumed}"
+        f"peak memory {peak_bytes() / 1e6:,.0f} MB{resumed}"
     )

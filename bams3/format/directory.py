@@ -7,6 +7,7 @@ It stands in the head of a chunk, and the index holds a copy.
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,11 @@ _COUNTS = struct.Struct("<HIII")
 def crc32(data: Any) -> int:
     """CRC-32 (ISO-HDLC, as in gzip)."""
     return int(isal_zlib.crc32(data))
+
+
+def content_hash(data: bytes | memoryview) -> int:
+    """The 8 hex digits of an object's name: the first 32 bits of its SHA-256."""
+    return int.from_bytes(hashlib.sha256(data).digest()[:4], "big")
 
 
 def corrupt_chunk(message: str) -> CorruptDataError:

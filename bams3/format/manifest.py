@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from . import chunk, spec
 from .directory import crc32
 
 
-def _corrupt(message: str) -> CorruptDataError:
+def corrupt_manifest(message: str) -> CorruptDataError:
     return CorruptDataError(message, kind="bad-manifest")
 
 
@@ -27,7 +28,7 @@ class Range:
     @classmethod
     def of(cls, value: Any) -> Range:
         if not (isinstance(value, list) and len(value) == 3 and all(_natural(v) for v in value)):
-            raise _corrupt("the manifest holds a malformed range")
+            raise corrupt_manifest("the manifest holds a malformed range")
         return cls(*value)
 
 
@@ -35,21 +36,22 @@ def _natural(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53
 
 
-def _count(value: Any) -> int:
+def parse_count(value: Any) -> int:
+    """A number from 0 on."""
     if not _natural(value):
-        raise _corrupt(f"the manifest holds {value!r} where a number belongs")
+        raise corrupt_manifest(f"the manifest holds {value!r} where a number belongs")
     return int(value)
 
 
 def contig_table(value: Any) -> list[tuple[str, int]]:
     """Names and lengths (bp) from [[name, length], ...]."""
-    contigs = [(name, _count(length)) for name, length in value]
+    contigs = [(name, parse_count(length)) for name, length in value]
     try:
         "".join(name for name, _ in contigs).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError as err:  # half a pair of surrogates, which JSON can spell
-        raise _corrupt("the manifest holds a contig's name that is no text") from err
+        raise corrupt_manifest("the manifest holds a contig's name that is no text") from err
     if not all(isinstance(name, str) and length < 1 << 32 for name, length in contigs):
-        raise _corrupt("the manifest holds a malformed contig")
+        raise corrupt_manifest("the manifest holds a malformed contig")
     return contigs
 
 
@@ -66,10 +68,10 @@ class SectionRanges:
     @classmethod
     def of(cls, value: dict[str, Any], n_contigs: int) -> SectionRanges:
         first, n = value["contigs"]
-        if first != -1 and not _count(first) + _count(n) <= n_contigs:
-            raise _corrupt("the manifest holds a section of contigs that are not there")
-        depth = {_count(frame): Range.of(where) for frame, *where in value["depth"]}
-        return cls(first, _count(n), Range.of(value["chunks"]), Range.of(value["directories"]), depth)
+        if first != -1 and not parse_count(first) + parse_count(n) <= n_contigs:
+            raise corrupt_manifest("the manifest holds a section of contigs that are not there")
+        depth = {parse_count(frame): Range.of(where) for frame, *where in value["depth"]}
+        return cls(first, parse_count(n), Range.of(value["chunks"]), Range.of(value["directories"]), depth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +104,16 @@ class Manifest:
 
 
 def render(value: dict[str, Any]) -> bytes:
-    """The manifest's bytes: JSON, one key a line, the CRC-32 of all before it last."""
-    lines = [f"{json.dumps(key)}: {json.dumps(item)}" for key, item in value.items()]
+    """The manifest's bytes: JSON, one key a line (of lists of objects, one object), its CRC-32 last."""
+    lines = [f"{json.dumps(key)}: {_rendered(item)}" for key, item in value.items()]
     body = ("{\n" + ",\n".join(lines) + ",\n").encode()
     return body + f'"crc32": "{crc32(body):08x}"\n}}\n'.encode()
+
+
+def _rendered(item: Any) -> str:
+    if isinstance(item, list) and item and all(isinstance(one, dict) for one in item):
+        return "[\n" + ",\n".join(map(json.dumps, item)) + "\n]"
+    return json.dumps(item)
 
 
 _TAIL = re.compile(rb'"crc32": "([0-9a-f]{8})"\n\}\n\Z')
@@ -121,20 +129,20 @@ def parse(data: bytes) -> Manifest:
     InputError
         ``not-a-store``: JSON of something else.
     """
-    value = _checked_json(data)
+    value = checked_json(data, spec.FORMAT, "store", chunk.check_version)
     try:
         return _manifest(value)
     except (KeyError, TypeError, ValueError, AttributeError) as err:
-        raise _corrupt(f"the manifest lacks or garbles {err}") from err
+        raise corrupt_manifest(f"the manifest lacks or garbles {err}") from err
 
 
-def is_foreign(data: bytes) -> bool:
+def is_foreign(data: bytes, form: str = spec.FORMAT) -> bool:
     """Whether bytes in a manifest's place are JSON of something else; a damaged manifest is none."""
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):
         return False
-    return not isinstance(value, dict) or value.get("format") != spec.FORMAT
+    return not isinstance(value, dict) or value.get("format") != form
 
 
 def parse_contig_range(value: Any, n_contigs: int) -> tuple[list[tuple[str, int]], list[SectionRanges]]:
@@ -142,38 +150,41 @@ def parse_contig_range(value: Any, n_contigs: int) -> tuple[list[tuple[str, int]
     try:
         contigs = contig_table(value["contigs"])
         if len(contigs) != n_contigs:
-            raise _corrupt("the index does not have the manifest's contigs")
+            raise corrupt_manifest("the index does not have the manifest's contigs")
         return contigs, [SectionRanges.of(section, n_contigs) for section in value["sections"]]
     except (KeyError, TypeError, ValueError, AttributeError) as err:
-        raise _corrupt(f"the contig table lacks or garbles {err}") from err
+        raise corrupt_manifest(f"the contig table lacks or garbles {err}") from err
 
 
-def _checked_json(data: bytes) -> dict[str, Any]:
+def checked_json(
+    data: bytes, form: str, noun: str, check_version: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """The JSON of a manifest whose `format` is ``form``, after its version and checksum were checked."""
     tail = _TAIL.search(data)
     if tail and int(tail[1], 16) != crc32(data[: tail.start()]):
-        raise _corrupt("the manifest does not match its checksum")
+        raise corrupt_manifest("the manifest does not match its checksum")
     try:
         value = json.loads(data)
     except (ValueError, RecursionError) as err:
-        raise _corrupt(f"the manifest is not JSON: {err}") from err
-    if not isinstance(value, dict) or value.get("format") != spec.FORMAT:
-        raise InputError("this manifest is not of a bams3 store", kind="not-a-store")
+        raise corrupt_manifest(f"the manifest is not JSON: {err}") from err
+    if not isinstance(value, dict) or value.get("format") != form:
+        raise InputError(f"this manifest is not of a bams3 {noun}", kind=f"not-a-{noun}")
     try:
         major, minor = map(int, str(value.get("version")).split("."))
     except ValueError as err:
-        raise _corrupt("the manifest has no version") from err
-    chunk.check_version(major, minor)
+        raise corrupt_manifest("the manifest has no version") from err
+    check_version(major, minor)
     if not tail:
-        raise _corrupt("the manifest has no checksum")
+        raise corrupt_manifest("the manifest has no checksum")
     return value
 
 
 def _manifest(value: dict[str, Any]) -> Manifest:
     index, header = value["index"], value["header"]
-    table, n_contigs = index.get("contig_table"), _count(value["contigs"])
+    table, n_contigs = index.get("contig_table"), parse_count(value["contigs"])
     contigs = contig_table(index["contigs"]) if table is None else None
     if contigs is not None and len(contigs) != n_contigs:
-        raise _corrupt("the manifest does not name as many contigs as it says")
+        raise corrupt_manifest("the manifest does not name as many contigs as it says")
     return Manifest(
         header_key=_plain_key(header["key"]),
         header=Range.of(header["range"]),
@@ -183,10 +194,10 @@ def _manifest(value: dict[str, Any]) -> Manifest:
         contig_table=None if table is None else Range.of(table),
         contigs=contigs,
         sections=None if contigs is None else [SectionRanges.of(s, n_contigs) for s in index["sections"]],
-        records=_count(value["records"]),
-        chunks=_count(value["chunks"]),
+        records=parse_count(value["records"]),
+        chunks=parse_count(value["chunks"]),
         n_contigs=n_contigs,
-        span_bp=_count(value["chunk_span_bp"]),
+        span_bp=parse_count(value["chunk_span_bp"]),
         text=value,
     )
 
@@ -194,5 +205,5 @@ def _manifest(value: dict[str, Any]) -> Manifest:
 def _plain_key(key: Any) -> str:
     """A key that names an object beside the manifest, and nothing else."""
     if not isinstance(key, str) or not re.fullmatch(r"_[a-z]+-[0-9a-f]{8}\.[a-z]+", key):
-        raise _corrupt(f"the manifest names an object {key!r}")
+        raise corrupt_manifest(f"the manifest names an object {key!r}")
     return key

@@ -33,6 +33,18 @@ MANIFEST_CONTIGS = 1_000
 #: Nothing that a file declares may make a reader reserve more than this for one range of the index.
 MAX_INDEX_RANGE_BYTES = 1 << 30
 
+#: A panel, its manifest's `format`, and its objects.
+PANEL_FORMAT = "bams3-panel"
+PANEL_VERSION = (0, 1)
+BLOCK_MAGIC = b"BAMS3\0L\n"
+BLOCK_PREFIX = "blocks/"
+#: A block has the largest power of two of variants whose first and second plane are within this, and not
+#: more than so many; it ends early where ids and alleles have this many bytes.
+BLOCK_PLANE_BYTES = 4 << 20
+BLOCK_VARIANTS = 65_536
+BLOCK_TEXT_BYTES = 16 << 20
+#: Nothing that a file declares may make a reader reserve more than this for the sites of one block.
+MAX_SITES_BYTES = 1 << 30
 
 #: Longer deletions cut what a record covers, as N does.
 LONG_GAP_BP = 1_000

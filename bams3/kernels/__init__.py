@@ -57,6 +57,7 @@ from .mates import (
     take_strings,
     tlen_residuals,
 )
+from .panel import PlaneRows, Tally, count_bits
 from .records import MAX_LAYOUT_KEYS, MAX_TAG_COLUMNS, Scanner, add_depth, join, split, subsample, summarise
 from .transforms import (
     NameFields,
@@ -87,9 +88,11 @@ __all__ = [
     "Mismatches",
     "NameFields",
     "Placement",
+    "PlaneRows",
     "QualityForm",
     "Scanner",
     "SpanSums",
+    "Tally",
     "add_changes",
     "add_depth",
     "add_quality",
@@ -97,6 +100,7 @@ __all__ = [
     "alignment_counts",
     "cigar_text_lengths",
     "cigar_texts",
+    "count_bits",
     "count_qualities",
     "decode_dictionary",
     "decode_qualities",

@@ -81,12 +81,9 @@ class VcfPanel:
     def __init__(self, path: Path, *, on_note: Note | None = None) -> None:
         self.path = path
         self._on_note = on_note
-        _check_file(path)
+        check_file(path)
         self.samples: tuple[str, ...] = ()
         self._open()
-        if not self.samples:
-            hint = "genotypes stand behind the FORMAT column, a column a sample"
-            raise InputError(f"{path}: has no samples, only sites", kind="no-samples", hint=hint)
 
     def blocks(self, which: Slice | None = None, *, unique: bool = False) -> Iterator[VariantBlock]:
         """See ``Panel.blocks``.
@@ -118,33 +115,17 @@ class VcfPanel:
         self._end(tally, number + 1)
 
     def _open(self) -> Any:
-        import cyvcf2  # noqa: PLC0415  # 0.1 s that only panels in VCF need
-
-        cyvcf2.cyvcf2.set_htslib_log_level(0)  # its words would stand between ours
-        try:
-            vcf = cyvcf2.VCF(str(self.path))
-            self.samples = tuple(vcf.samples)
-        except Exception as err:  # cyvcf2 has no classes of its own
-            hint = "bcftools view -h, or samtools' htsfile, says what is wrong with it"
-            raise InputError(
-                f"{self.path}: not a VCF or BCF file: {err}", kind="not-a-panel", hint=hint
-            ) from err
+        vcf = open_vcf(self.path)
+        self.samples = tuple(vcf.samples)
         return vcf
 
     def _records(self, tally: _Tally) -> Iterator[tuple[Site, Any]]:
         """Every record with at most one alternate allele."""
-        read, last = 0, ""
-        try:
-            for record in _sound(self._open(), self.path):
-                read, last = read + 1, f"{record.CHROM}:{record.POS}"
-                if len(record.ALT) > 1:
-                    tally.several += 1
-                else:
-                    yield _site(record), record
-        except (_UnreadableError, UnicodeDecodeError) as err:
-            where = f"record {read + 1}" + f", after {last}" * bool(last)
-            hint = "the file may be cut short; bcftools view says what is wrong with the record"
-            raise CorruptDataError(f"{self.path}: cannot read {where}", kind="bad-vcf", hint=hint) from err
+        for site, record in SoundRecords(self._open(), self.path):
+            if len(record.ALT) > 1:
+                tally.several += 1
+            else:
+                yield site, record
 
     def _codes(self, record: Any, site: Site, tally: _Tally) -> Array:
         """(S,) uint8. The genotypes of a record."""
@@ -183,22 +164,59 @@ class VcfPanel:
             )
 
 
-class _UnreadableError(Exception):
-    """The next record cannot be read."""
+def open_vcf(path: Path, **options: Any) -> Any:
+    """A VCF or BCF file with samples, open; ``options`` are those of cyvcf2.VCF.
+
+    Raises
+    ------
+    InputError
+        kind ``not-a-panel``, ``no-samples``.
+    """
+    import cyvcf2  # noqa: PLC0415  # 0.1 s that only panels in VCF need
+
+    cyvcf2.cyvcf2.set_htslib_log_level(0)  # its words would stand between ours
+    try:
+        vcf = cyvcf2.VCF(str(path), **options)
+        has_samples = bool(vcf.samples)
+    except Exception as err:  # cyvcf2 has no classes of its own
+        hint = "bcftools view -h, or samtools' htsfile, says what is wrong with it"
+        raise InputError(f"{path}: not a VCF or BCF file: {err}", kind="not-a-panel", hint=hint) from err
+    if not has_samples:
+        hint = "genotypes stand behind the FORMAT column, a column a sample"
+        raise InputError(f"{path}: has no samples, only sites", kind="no-samples", hint=hint)
+    return vcf
 
 
-def _sound(records: Any, path: Path) -> Iterator[Any]:
-    """Every record of a file, none of which is a torso."""
-    with contextlib.closing(_Scout(path)) as scout:
-        while True:
-            try:
-                scout.go_ahead()
-                record = next(records)
-            except StopIteration:
-                return
-            except Exception as err:  # cyvcf2 has no classes of its own
-                raise _UnreadableError from err
-            yield record
+class SoundRecords:
+    """Every record of an open file, none of which is a torso.
+
+    Raises
+    ------
+    CorruptDataError
+        kind ``bad-vcf``, naming the record that cannot be read.
+    """
+
+    def __init__(self, vcf: Any, path: Path) -> None:
+        self._vcf, self._path = vcf, path
+        self._read, self._last = 0, ""
+
+    def __iter__(self) -> Iterator[tuple[Site, Any]]:
+        """Records, each with its site; ALT is the first one."""
+        with contextlib.closing(_Scout(self._path)) as scout:
+            while True:
+                try:
+                    scout.go_ahead()
+                    record = next(self._vcf)
+                    site = _site(record)
+                except StopIteration:
+                    return
+                except Exception as err:  # cyvcf2 has no classes of its own
+                    where = f"record {self._read + 1}" + f", after {self._last}" * bool(self._last)
+                    hint = "the file may be cut short; bcftools view says what is wrong with the record"
+                    message = f"{self._path}: cannot read {where}"
+                    raise CorruptDataError(message, kind="bad-vcf", hint=hint) from err
+                self._read, self._last = self._read + 1, f"{site.contig}:{site.start_bp + 1}"
+                yield site, record
 
 
 class _Scout:
@@ -266,7 +284,7 @@ _UNIQUE_HINT = (
 )
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
     """Whether a file is there and whole, as far as its first and last bytes tell."""
     try:
         if path.exists() and not path.is_file():
