@@ -110,9 +110,14 @@ def test_the_python_entry_of_the_seed_gives_the_same(counts, whole):
         ({"n_simulations": 100}, "n_simulations is for adaptive=False"),
         ({"adaptive": False, "max_simulations": 100}, "max_simulations is for adaptive=True"),
         ({"min_expected": 3}, "min_expected is no option of the tests"),
+        ({"random_seed": "x"}, "random_seed is x: give a whole number"),
+        ({"min_expected_count": float("inf")}, "min_expected_count is inf: give 0 or"),
+        ({"batch_size": -1}, "batch_size is -1: give None, or 1 or more"),
+        ({"batch_size": 1 << 63}, "batch_size is 9223372036854775808: give None"),
+        ({"n_workers": 1.5}, "n_workers is 1.5: give None"),
     ],
 )
-def test_the_python_entry_takes_no_option_without_effect(counts, options, words):
+def test_the_python_entry_refuses_what_it_cannot_do(counts, options, words):
     with pytest.raises(InputError, match=words):
         run_two_tier_chi2_test(counts, **options)
 

@@ -14,7 +14,7 @@ LAYERS = (
     "errors regions progress pipeline columns slices variants",
     "format store kernels",
     "bam htslib files sam panel tables count_tables genotype_counts outputs coverage stats ld tiles cutting"
-    " filters fields rowgroups reader spans bai starts cuts",
+    " filters fields rowgroups reader spans bai starts cuts arrow_files",
     "chi2 ingest query chunkfile depth selection price estimate planned plots verify leftovers resume"
     " converter slice_notes slicing",
     "work",

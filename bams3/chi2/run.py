@@ -16,6 +16,7 @@ import numpy as np
 from ..columns import Array
 from ..errors import InputError
 from ..genotype_counts import CountBlock, NotGroupedError, read_genotype_counts
+from ..htslib import write_errors
 from ..pipeline import ordered_map
 from ..progress import Progress
 from .results import as_table, qvalues, schema
@@ -40,8 +41,10 @@ class Spool:
     def __init__(self) -> None:
         import pyarrow as pa  # noqa: PLC0415  # a tenth of a second
 
-        self._file = tempfile.TemporaryFile(prefix="bams3-")  # noqa: SIM115  # closed with the spool
-        self._writer = pa.ipc.new_stream(self._file, schema())
+        self._folder = tempfile.gettempdir()
+        with write_errors(self._folder):
+            self._file = tempfile.TemporaryFile(prefix="bams3-")  # noqa: SIM115  # closed with the spool
+            self._writer = pa.ipc.new_stream(self._file, schema())
         self._pvalues: list[Array] = []
         self.n = 0
 
@@ -55,7 +58,8 @@ class Spool:
         """Take results behind those before."""
         self.n += table.num_rows
         self._pvalues.append(table["pvalue"].to_numpy().astype(np.float64))
-        self._writer.write_table(table)
+        with write_errors(self._folder):  # not the file that results go to
+            self._writer.write_table(table)
 
     def finished(self, summary: Summary) -> Iterator[pa.Table]:
         """All results with their q-values (null in a slice), which are counted in the summary too."""
@@ -207,6 +211,9 @@ def run_two_tier_chi2_test(
     def read(is_grouped: bool) -> Iterator[CountBlock]:
         return read_genotype_counts(Path(path), grouped=is_grouped, sum_duplicates=sum_duplicates)
 
+    for name, value in (("batch_size", batch_size), ("n_workers", n_workers)):
+        if value is not None and (type(value) is not int or not 1 <= value < 1 << 31):
+            raise InputError(f"{name} is {value}: give None, or 1 or more", kind="usage")
     summary = Summary(str(path), _options_of(options))
     workers = n_workers or os.cpu_count() or 1
     with Progress(None, "probesets", "Processing probesets", enabled=show_progress) as progress:

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import __version__
+from ..arrow_files import write_results, write_tsv
 from ..columns import Array
 from ..errors import InputError
 from ..files import is_there, replaced
 from ..htslib import write_errors
 from ..slices import parse_slice
-from .results import write_results, write_tsv
+from .results import schema
 from .twotier import METHODS, Options
 
 if TYPE_CHECKING:
@@ -150,14 +151,14 @@ def write_with_summary(tables: Iterator[pa.Table], summary: Summary, path: Path)
     The summary is in its place before the results are: who sees those has both.
     """
     if str(path) == "-":
-        write_tsv(tables, sys.stdout.buffer)
+        write_tsv(tables, schema(), sys.stdout.buffer)
         return
 
     def then_summary() -> Iterator[pa.Table]:
         yield from tables
         write_summary(summary, path)
 
-    write_results(then_summary(), path)
+    write_results(then_summary(), schema(), path)
 
 
 def read_summary(path: Path) -> Summary:

@@ -9,6 +9,7 @@ drawing some.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -61,10 +62,14 @@ class Options:
 
     def __post_init__(self) -> None:
         for name in ("n_simulations", "max_simulations"):
-            if not 1 <= getattr(self, name) <= 10**12:
+            if type(getattr(self, name)) is not int or not 1 <= getattr(self, name) <= 10**12:
                 raise InputError(f"{name} is {getattr(self, name)}: give 1 to 10^12", kind="usage")
-        if not self.min_expected_count >= 0:
-            raise InputError(f"min_expected_count is {self.min_expected_count}: below 0", kind="usage")
+        if not 0 <= self.min_expected_count < math.inf:
+            message = f"min_expected_count is {self.min_expected_count}: give 0 or a number above it"
+            raise InputError(message, kind="usage")
+        if type(self.random_seed) is not int or not -(1 << 63) <= self.random_seed < 1 << 63:
+            message = f"random_seed is {self.random_seed}: give a whole number of at most 64 bits"
+            raise InputError(message, kind="usage")
 
     @property
     def most_draws(self) -> int:

@@ -38,6 +38,8 @@ COMMANDS = (
     "tabulate",
     "chi2-plot",
     "ld-import",
+    "ld-tile",
+    "ld-merge",
 )
 
 #: Packages that a command may do without, and the extra of bams3 that brings them.

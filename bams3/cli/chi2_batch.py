@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from ..chi2.results import check_name
+from ..arrow_files import check_name
 from ..chi2.run import ReadBlocks, run_tests
 from ..chi2.summary import Summary, refuse_input_as_output, write_with_summary
 from ..count_tables.packing import opened

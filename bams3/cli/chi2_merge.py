@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
+from ..arrow_files import check_name
 from ..chi2.merge import merge_slices
-from ..chi2.results import check_name
 from ..chi2.summary import place_beside, refuse_input_as_output, write_with_summary
 from ..store import is_s3
 from .options import quiet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,10 +35,10 @@ def command(tiles: Sequence[Path], output: Path, quiet: bool) -> None:
     asked, done, parts = tiles_of(tiles)
     like = schema(with_counts=asked["counts"], with_numbers=False)
     if str(output) == "-":
-        write_tsv(merged(parts), like, click.get_binary_stream("stdout"))
+        write_tsv(merged(parts), like, sys.stdout.buffer)
     else:
         told = functools.partial(receipt, asked, done, None)
-        write_results(merged(parts), like, output, told, **encoding(like))
+        write_results(merged(parts), like, output, told, encoding(like))
     if not quiet:
         pairs, kept = (sum(tile[name] for tile in done) for name in ("pairs", "kept"))
         click.echo(f"{len(done):,} tiles, {pairs:,} pairs, {kept:,} kept", err=True)

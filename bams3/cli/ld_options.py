@@ -83,7 +83,7 @@ def tiling_options(command: F) -> F:
     return command
 
 
-def ld_options(command: Callable[..., None]) -> Callable[..., None]:
+def ld_options(command: Callable[..., None]) -> Any:
     """Give a command these options, as the arguments ``limits`` and ``rule``."""
 
     @functools.wraps(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,9 +57,9 @@ def command(
 ) -> None:
     """Compute r2, r, D, D' and P of all pairs of variants in PANEL, and write those that pass to OUT.
 
-    OUT is TSV or, where its name ends in .parquet, Parquet: each pair once, in the order of the panel, with the
-    columns chrom_a pos_a id_a chrom_b pos_b id_b n r r2 d dprime p phased. n are samples that both variants
-    know; r has the sign of ALT with ALT (allele 1 of a .bed); P is that of a chi-square test.
+    OUT is TSV or, where its name ends in .parquet, Parquet: each pair once, in the order of the panel, with
+    the columns chrom_a pos_a id_a chrom_b pos_b id_b n r r2 d dprime p phased. n are samples that both
+    variants know; r has the sign of ALT with ALT (allele 1 of a .bed); P is that of a chi-square test.
 
     Where both variants are phased haplotypes are counted. Else r is the correlation of genotypes, as plink's
     --r2, and D and D' are those of maximum-likelihood haplotypes; with --em r, r2 and P are too.
@@ -87,9 +88,9 @@ def command(
     with Progress(total, "pairs", "Computing LD", enabled=not quiet) as progress:
         run.on_pairs = progress.advance
         if str(output) == "-":
-            write_tsv(run.tables(), run.schema, click.get_binary_stream("stdout"))
+            write_tsv(run.tables(), run.schema, sys.stdout.buffer)
         else:
-            write_results(run.tables(), run.schema, output, run.metadata, **encoding(run.schema))
+            write_results(run.tables(), run.schema, output, run.metadata, encoding(run.schema))
     if not quiet:
         click.echo(f"{run.pairs:,} pairs, {run.kept:,} kept", err=True)
 

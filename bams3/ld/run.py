@@ -89,7 +89,7 @@ class Run:
             path = Path(folder, "tiles.parquet")
             for _, row in groupby(self.tiles, lambda tile: tile.rows):
                 before = len(self.done)
-                write_parquet(self._pairs(list(row), pool, like), like, path, **encoding(like))
+                write_parquet(self._pairs(list(row), pool, like), like, path, encoding=encoding(like))
                 yield from merged(parts_in(path, self.done[before:]))
 
     def _pairs(self, tiles: Sequence[Tile], pool: ThreadPoolExecutor, like: pa.Schema) -> Iterator[pa.Table]:

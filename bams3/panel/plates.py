@@ -51,7 +51,7 @@ def read_plates(path: Path) -> dict[str, str]:
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and stripped cells of every line but the header, empty ones and comments."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # of any kind, when read as text
     except FileNotFoundError:
         raise InputError(f"{path}: no such file", kind="no-such-file") from None
     except (OSError, UnicodeDecodeError) as err:

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..arrow_files import write_parquet
 from ..chi2 import Options
 from ..chi2.merge import merge_slices
-from ..chi2.results import write_parquet
+from ..chi2.results import schema
 from ..chi2.run import run_tests
 from ..chi2.summary import Summary, place_beside, write_with_summary
 from ..columns import Array
@@ -99,7 +100,7 @@ class Chi2:
                     table, which=which, sum_duplicates=self.sum_duplicates, grouped=is_grouped
                 )
 
-            write_parquet(run_tests(read, summary, job.threads), path)
+            write_parquet(run_tests(read, summary, job.threads), schema(), path)
         beside.write_text(summary.as_json(), encoding="utf-8")
 
     def write_merged(self, work: Store, results: Sequence[Mapping[str, Any]], path: Path) -> None:
