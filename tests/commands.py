@@ -16,7 +16,8 @@ EXIT_CODES = {
     " bad-address unknown-scheme no-such-bucket no-credentials bad-credentials wrong-region bad-certificate"
     " archived s3-refused input-changed bad-time bad-slice not-sliceable slices-missing bad-cut"
     " too-little-memory not-results doubled-slice not-a-slice no-summary slice-mismatch bad-counts"
-    " doubled-batch",
+    " doubled-batch not-a-panel no-such-tile bad-tiles no-pairs not-tiles tile-mismatch doubled-tile"
+    " tiles-missing cannot-write",
     3: "truncated-file bad-bgzf-block bad-bgzf-crc bad-bam-header bad-record bad-tag cigar-mismatch"
     " bad-alignments bad-manifest bad-checksum bad-index bad-chunk bad-column missing-object"
     " damaged newer-format older-format",
