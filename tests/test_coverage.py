@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import operator
 import random
 import shutil
 import subprocess
@@ -63,10 +64,11 @@ def covered_by_samtools(pair, *options):
     out = pair.bam.with_name("depth.tsv")
     pysam.depth("-o", str(out), *options, str(pair.bam), catch_stdout=False)
     found = {}
-    for line in out.read_text().splitlines():
-        contig, position, depth = line.split("\t")
-        found.setdefault(contig, []).append((int(position) - 1, int(depth)))
-    return {contig: np.array([row for row in rows if row[1]]) for contig, rows in found.items()}
+    lines = (line.split("\t") for line in out.read_text().splitlines())
+    for contig, rows in itertools.groupby(lines, operator.itemgetter(0)):
+        table = np.array([row[1:] for row in rows]).astype(int)
+        found[contig] = (table - [1, 0])[table[:, 1] > 0]
+    return found
 
 
 def covered_by_bams3(pair, *options):
@@ -78,10 +80,15 @@ def covered_by_bams3(pair, *options):
         if int(depth):
             found.setdefault(contig, []).append((int(start), int(end), int(depth)))
     assert at == {name: length for name, length in pair.contigs if length}
-    return {
-        contig: np.array([(p, depth) for start, end, depth in rows for p in range(start, end)])
-        for contig, rows in found.items()
-    }
+    return {contig: by_base(np.array(rows)) for contig, rows in found.items()}
+
+
+def by_base(rows):
+    """Position and depth of each base of rows (R, 3): start, end, depth."""
+    lengths = rows[:, 1] - rows[:, 0]
+    firsts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    positions = np.repeat(rows[:, 0], lengths) + np.arange(lengths.sum()) - firsts
+    return np.stack([positions, np.repeat(rows[:, 2], lengths)], 1)
 
 
 @pytest.mark.parametrize("rules", RULES)
