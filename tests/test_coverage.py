@@ -2,7 +2,6 @@
 
 import gzip
 import itertools
-import operator
 import random
 import shutil
 import subprocess
@@ -14,6 +13,8 @@ import pytest
 import queries
 from bam_records import bam, header_bytes, record
 from commands import run as run_kind
+from pyarrow import compute as pc
+from pyarrow import csv
 
 import bams3
 from bams3.coverage import Rules
@@ -63,12 +64,16 @@ def covered_by_samtools(pair, *options):
     """Contig to the positions (0-based) and depths that samtools depth gives."""
     out = pair.bam.with_name("depth.tsv")
     pysam.depth("-o", str(out), *options, str(pair.bam), catch_stdout=False)
-    found = {}
-    lines = (line.split("\t") for line in out.read_text().splitlines())
-    for contig, rows in itertools.groupby(lines, operator.itemgetter(0)):
-        table = np.array([row[1:] for row in rows]).astype(int)
-        found[contig] = (table - [1, 0])[table[:, 1] > 0]
-    return found
+    if not out.stat().st_size:
+        return {}
+    names = csv.ReadOptions(column_names=["contig", "position", "depth"])
+    types = csv.ConvertOptions(column_types={"contig": "string"})
+    table = csv.read_csv(out, names, csv.ParseOptions(delimiter="\t"), types)
+    table = table.filter(pc.field("depth") > 0)
+    contigs = table["contig"].combine_chunks().dictionary_encode()
+    rows = np.stack([table["position"].to_numpy() - 1, table["depth"].to_numpy()], 1)
+    ends = np.flatnonzero(np.diff(contigs.indices)) + 1
+    return dict(zip(contigs.dictionary.to_pylist(), np.split(rows, ends), strict=False))  # no row: one part
 
 
 def covered_by_bams3(pair, *options):
