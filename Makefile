@@ -69,7 +69,7 @@ sanitize: setup
 	@CC=gcc BAMS3_SANITIZE=1 $(BIN)/python setup.py --quiet build --force --build-base build/sanitize --build-lib build/sanitize/lib
 	PYTHONPATH=build/sanitize/lib PYTHONSAFEPATH=1 PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 	UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	$(PYTEST) -p no:cacheprovider --capture=sys -m native $(ARGS)
+	$(PYTEST) -p no:cacheprovider --capture=sys -n auto -m native $(ARGS)
 
 bench: setup
 	$(BIN)/python -m tests.bench.convert_query "$(BAM)" $(ARGS)
