@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -82,7 +83,7 @@ def test_a_table_tells_of_every_pair_what_brute_force_finds(study, tmp_path):
         for b in names[i + 1 :]:
             (x, phased_x, contig, pos_a), (y, phased_y, other, pos_b) = calls[a], calls[b]
             found = statistics(x, y, is_phased=phased_x and phased_y) if contig == other else None
-            if not found or found[1] < 1 / 20:
+            if not found or found[1] < Fraction(1, 20):
                 assert (a, b) not in rows
                 continue
             row, seen = rows[a, b], seen + 1

@@ -150,8 +150,8 @@ class _Reader:
         at, first, end = 0, self._part.first, self._part.first + self._part.kept
         for group in range(self._file.num_row_groups):
             rows = self._file.metadata.row_group(group).num_rows
-            if at < end and at + rows > first:
-                low, high = max(first - at, 0), min(end - at, rows)
+            low, high = max(first - at, 0), min(end - at, rows)
+            if low < high:
                 yield self._file.read_row_group(group).slice(low, high - low)
             at += rows
         if at < end:
