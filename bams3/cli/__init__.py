@@ -38,6 +38,7 @@ COMMANDS = (
     "tabulate",
     "chi2-plot",
     "ld-import",
+    "ld-plan",
     "ld-tile",
     "ld-merge",
 )
