@@ -94,7 +94,7 @@ def command(
     started_s = time.perf_counter()
     store = store_of(output)
     replaces = manifest_to_replace(store, force, noun="panel", form=spec.PANEL_FORMAT, is_own=is_panel_key)
-    opened = _open(source, _choice(regions, samples, multiallelic))
+    opened = _open(source, _choice(regions, samples, multiallelic), threads)
     with Progress(None, "records", "ld-import", enabled=not quiet) as progress:
         report = import_panel(
             opened,
@@ -145,15 +145,17 @@ _SETS = {
 }
 
 
-def _open(source: str, choice: Choice) -> CallSource:
+def _open(source: str, choice: Choice, threads: int) -> CallSource:
     """The reader of an input: by the name of a set of files; all else is VCF or BCF."""
+    from ..panel.bcf_calls import BcfCalls, is_bcf
     from ..panel.pgen_calls import PgenCalls
     from ..panel.plink_calls import PlinkCalls
     from ..panel.vcf_calls import VcfCalls
 
     prefix, kind = _set_of(source)
     if not kind:
-        return VcfCalls(INPUT_FILE.convert(source, None, click.get_current_context()), choice)
+        path = INPUT_FILE.convert(source, None, click.get_current_context())
+        return BcfCalls(path, choice, threads) if is_bcf(path) else VcfCalls(path, choice)
     files = fetched_set(prefix, _SETS[kind]) if is_s3(source) else Path(prefix)
     return (PlinkCalls if kind == ".bed" else PgenCalls)(files, choice, on_note=warn)
 
