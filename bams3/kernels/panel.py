@@ -161,7 +161,7 @@ def scan_bcf(
         ``bad-record``, ``bad-tag``, ``bad-column``: ``where`` is the byte at which the record begins.
     """
     address(data, np.uint8)
-    records, n_records, used = np.zeros(max_records, BCF_RECORD), out(), out()
+    records, n_records, used = np.empty(max_records, BCF_RECORD), out(), out()
     call(
         "bk_bcf_scan",
         *(data, u64(data.size), ctypes.c_uint32(n_samples), ctypes.c_uint32(n_contigs)),

@@ -161,18 +161,23 @@ static void put_call(const struct row *row, uint64_t k, const struct call *c, ui
     if (c->polyploid && !tally[POLYPLOID]++) tally[CULPRIT] = k;
 }
 
-/* Four samples with two known alleles of two, a byte each: the usual call. Whether they are. */
-static int put_usual(const struct row *row, uint64_t k, const uint8_t *p, uint64_t *tally) {
-    uint64_t eight = bk_u32(p) | (uint64_t)bk_u32(p + 4) << 32;
-    uint64_t ones = 0x0101010101010101u;
-    /* of the values 2 to 5 bit 2 is the allele and the opposite of bit 1, bit 0 the phase */
-    if ((eight & 0xf8 * ones) != 0 || ((eight >> 2 ^ eight >> 1) & ones) != ones) return 0;
-    uint64_t a = every_16th(eight >> 2), b = every_16th(eight >> 10), p1 = every_16th(eight >> 8);
-    uint64_t word = k / 64, bit = k % 64;
-    row->first[word] |= a << bit;
-    row->second[word] |= b << bit;
-    row->phased[word] |= ((a ^ b) & p1) << bit;
-    tally[UNPHASED] += (uint64_t)__builtin_popcountll((a ^ b) & ~p1);
+/* A word of a row, 64 samples with two known alleles of two, a byte each: the usual calls. Whether
+ * they are; else nothing is changed. */
+static int put_usual(const struct row *row, uint64_t word, const uint8_t *p, uint64_t *tally) {
+    const uint64_t ones = 0x0101010101010101u;
+    uint64_t first = 0, second = 0, known = 0;
+    for (unsigned k = 0; k < 64; k += 4, p += 8) {
+        uint64_t eight = bk_u32(p) | (uint64_t)bk_u32(p + 4) << 32;
+        /* of the values 2 to 5 bit 2 is the allele and the opposite of bit 1, bit 0 the phase */
+        if ((eight & 0xf8 * ones) != 0 || ((eight >> 2 ^ eight >> 1) & ones) != ones) return 0;
+        first |= every_16th(eight >> 2) << k;
+        second |= every_16th(eight >> 10) << k;
+        known |= every_16th(eight >> 8) << k;
+    }
+    row->first[word] = first;
+    row->second[word] = second;
+    row->phased[word] = (first ^ second) & known;
+    tally[UNPHASED] += (uint64_t)__builtin_popcountll((first ^ second) & ~known);
     return 1;
 }
 
@@ -196,8 +201,8 @@ BK_EXPORT int bk_bcf_pack(const uint8_t *buf, uint64_t n_rows, const struct bk_b
         for (uint64_t k = 0; k < n; k++) {
             const uint8_t *p = buf + calls[v].at + (samples ? samples[k] : k) * size;
             struct call c;
-            if (is_usual && n - k >= 4 && k % 4 == 0 && put_usual(&row, k, p, tally)) {
-                k += 3;
+            if (is_usual && n - k >= 64 && k % 64 == 0 && put_usual(&row, k / 64, p, tally)) {
+                k += 63;
                 continue;
             }
             if (!bcf_call(p, &calls[v], &c)) {

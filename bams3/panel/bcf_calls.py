@@ -192,8 +192,10 @@ class BcfCalls:
                 except KernelError as err:
                     raise self._unreadable(str(err)) from err
                 n = len(records)
+                for name in ("id_at", "alleles_at", "gt_at", "ps_at"):
+                    records[name] += np.uint64(at)
                 if n:
-                    yield data[at : at + used], records
+                    yield data, records
                 at += used
                 self.counts.records += n
             tail = data[at:]
