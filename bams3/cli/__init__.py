@@ -44,7 +44,7 @@ COMMANDS = (
 )
 
 #: Packages that a command may do without, and the extra of bams3 that brings them.
-OPTIONAL = {"matplotlib": "plots"}
+OPTIONAL = {"matplotlib": "plots", "pgenlib": "pgen"}
 
 
 def main() -> NoReturn:
