@@ -16,7 +16,7 @@ from .pairs import Rule
 from .tiles import Limits, Tile, Tiling, ends_of, tiling_of, tiling_of_tiles
 
 #: Bytes that a process has before it holds variants, and what a thread needs beside them.
-_BASE_BYTES, _THREAD_BYTES = 200 << 20, 24 << 20
+_BASE_BYTES, _THREAD_BYTES = 110 << 20, 24 << 20
 #: Of a variant beside its bits: places, names, sums.
 _SITE_BYTES = 160
 #: Words of 64 bits that a core ANDs and counts in a nanosecond.
