@@ -17,7 +17,7 @@ from stored_calls import Variant, keys_of, variants_of, variants_of_text
 
 from bams3.format import spec
 from bams3.panel import AA, AB, BB, MISSING
-from bams3.panel.bcf_calls import BcfCalls, is_bcf
+from bams3.panel.bcf_calls import BcfCalls, is_bcf, parse_bcf_header
 from bams3.panel.calls import Choice
 from bams3.panel.importing import import_panel
 from bams3.panel.stored import open_panel
@@ -126,6 +126,26 @@ def test_bcf_decoded_here_is_that_of_htslib(shared_data):
     import_panel(BcfCalls(source, Choice()), here)
     import_panel(VcfCalls(source, Choice()), there)
     assert {key: here.get(key) for key in here.list()} == {key: there.get(key) for key in there.list()}
+
+
+def test_numbers_of_a_bcf_header_are_given_or_counted():
+    text = """##fileformat=VCFv4.3
+##contig=<ID=one,length=5>
+##FILTER=<ID=PASS,Description="All filters passed">
+##INFO=<ID=DP,Number=1,Type=Integer,Description="Depth, ID=PS,IDX=9>">
+##FILTER=<ID=low,Description="x">
+##FORMAT=<Number=1,ID=GT,Type=String,Description="x">
+##FORMAT=<ID=DP,Number=1,Type=Integer,Description="x">
+##contig=<ID=three,length=5,IDX=2>
+##contig=<ID=four>
+##FORMAT=<ID=PS,Number=1,Type=Integer,Description="x",IDX=70>
+##FORMAT=<ID=AD,Number=1,Type=Integer,Description="x">
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta b\tc
+"""
+    header = parse_bcf_header(text)
+    assert header.contigs == ["one", "", "three", "four"]
+    assert header.keys == {"GT": 3, "DP": 1, "PS": 70, "AD": 71}
+    assert header.samples == ("a b", "c")
 
 
 @pytest.mark.parametrize("kind", KINDS)
