@@ -12,15 +12,18 @@ import pytest
 from commands import objects, run, run_apart
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mutate import damage
 from panels import CHR20, HEADER, vcf_text, write_plink, write_vcf
 from stored_calls import Variant, keys_of, variants_of, variants_of_text
 
+from bams3.bam import BGZF_EOF, compress_blocks
+from bams3.errors import Bams3Error, InputError
 from bams3.format import spec
 from bams3.panel import AA, AB, BB, MISSING
-from bams3.panel.bcf_calls import BcfCalls, is_bcf
+from bams3.panel.bcf_calls import BcfCalls, is_bcf, parse_bcf_header
 from bams3.panel.calls import Choice
 from bams3.panel.importing import import_panel
-from bams3.panel.stored import open_panel
+from bams3.panel.stored import StoredPanel, open_panel
 from bams3.panel.vcf_calls import VcfCalls
 from bams3.store import MemoryStore
 
@@ -114,8 +117,6 @@ def test_any_panel_comes_back(tmp_path_factory, panel, kind):
 
 
 def opened(store):
-    from bams3.panel.stored import StoredPanel
-
     return StoredPanel(store)
 
 
@@ -126,6 +127,26 @@ def test_bcf_decoded_here_is_that_of_htslib(shared_data):
     import_panel(BcfCalls(source, Choice()), here)
     import_panel(VcfCalls(source, Choice()), there)
     assert {key: here.get(key) for key in here.list()} == {key: there.get(key) for key in there.list()}
+
+
+def test_numbers_of_a_bcf_header_are_given_or_counted():
+    text = """##fileformat=VCFv4.3
+##contig=<ID=one,length=5>
+##FILTER=<ID=PASS,Description="All filters passed">
+##INFO=<ID=DP,Number=1,Type=Integer,Description="Depth, ID=PS,IDX=9>">
+##FILTER=<ID=low,Description="x">
+##FORMAT=<Number=1,ID=GT,Type=String,Description="x">
+##FORMAT=<ID=DP,Number=1,Type=Integer,Description="x">
+##contig=<ID=three,length=5,IDX=2>
+##contig=<ID=four>
+##FORMAT=<ID=PS,Number=1,Type=Integer,Description="x",IDX=70>
+##FORMAT=<ID=AD,Number=1,Type=Integer,Description="x">
+#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\ta b\tc
+"""
+    header = parse_bcf_header(text)
+    assert header.contigs == ["one", "", "three", "four"]
+    assert header.keys == {"GT": 3, "DP": 1, "PS": 70, "AD": 71}
+    assert header.samples == ("a b", "c")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -421,10 +442,13 @@ def test_a_pgen_of_another_shape_is_refused(tmp_path, pgen):
     assert "PREFIX.psam" in words
 
 
-def test_damaged_pvars_are_refused(tmp_path, pgen):
+@pytest.mark.parametrize(
+    ("at", "data", "kinds"), [(100, b"", {"no-variants", "bad-size"}), (300, b"\xff" * 13_100, {"bad-pvar"})]
+)
+def test_a_damaged_pvar_is_refused(tmp_path, pgen, at, data, kinds):
     packed = pgen.with_name("chr21.pvar.zst")
-    packed.write_bytes(packed.read_bytes()[:100] + b"\xff" * 50)
-    assert import_kind(f"{pgen}.pgen", tmp_path / "a.ldp")[0] == "bad-pvar"
+    packed.write_bytes(packed.read_bytes()[:at] + data)
+    assert import_kind(f"{pgen}.pgen", tmp_path / "a.ldp")[0] in kinds
 
 
 def test_without_pgenlib_the_cure_is_named(tmp_path, pgen, monkeypatch):
@@ -585,8 +609,6 @@ def test_two_imports_at_once_do_not_mix(tmp_path):
             yield from second.runs(on_progress)
             import_panel(first, store)
 
-    from bams3.errors import InputError
-
     with pytest.raises(InputError, match="written by another import"):
         import_panel(Slow(), store)
     assert variants_of(opened(store)) == variants_of_text(vcf_text(SAMPLES, ROWS))
@@ -628,3 +650,29 @@ def test_a_set_of_files_in_s3_that_is_not_whole_is_named(tmp_path, s3_bucket):
     kind, words = import_kind(s3_bucket.address("in/a.bed"), tmp_path / "a.ldp")
     assert kind == "no-such-file"
     assert s3_bucket.address("in/a.bim") in words
+
+
+# ---- damage ----
+
+
+def test_damaged_bytes_in_sound_blocks_are_refused_or_read(tmp_path):
+    """Bytes of a BCF that lie inside BGZF blocks with right checksums: never an error of another kind."""
+    with pysam.BGZFile(str(write_vcf(tmp_path / "a.bcf", SAMPLES, ROWS))) as file:
+        data = file.read()
+    chance, path, kinds = random.Random(7), tmp_path / "b.bcf", set()
+    records = 9 + int.from_bytes(data[5:9], "little")
+    for k in range(600):
+        start = 0 if k % 3 else records
+        path.write_bytes(compress_blocks(data[:start] + damage(data[start:], chance), 1) + BGZF_EOF)
+        if not is_bcf(path):
+            continue
+        try:
+            import_panel(BcfCalls(path, Choice()), store := MemoryStore())
+            variants_of(opened(store))
+        except Bams3Error as err:
+            kinds.add(err.kind)
+    assert kinds <= {
+        *("bad-vcf", "bad-genotype", "truncated-file", "no-samples", "unsorted", "no-variants", "polyploid"),
+        *("not-a-panel",),
+    }
+    assert "bad-vcf" in kinds

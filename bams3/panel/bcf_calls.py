@@ -67,7 +67,8 @@ def parse_bcf_header(text: str) -> BcfHeader:
         kind = found[1] if found else ""
         if not found or kind not in ("FILTER", "INFO", "FORMAT", "contig"):
             continue
-        table, given = contigs if kind == "contig" else names, _INDEX.search(line)
+        table = contigs if kind == "contig" else names
+        given = _INDEX.search(line.rpartition('"')[2])  # not in a description
         number = int(given[1]) if given else max(table.values(), default=-1) + 1
         table.setdefault(found[2], number)
         if kind == "FORMAT":
