@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrow_files import write_results, write_tsv
 from ..errors import CorruptDataError, InputError
-from .table import NUMBERS
+from .table import NUMBERS, encoding, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,6 +99,29 @@ def tiles_of(paths: Sequence[Path]) -> tuple[dict[str, Any], list[dict[str, int]
         raise InputError(message, kind="tiles-missing", hint="run them, and give their files too")
     inside = [found[number] for number in sorted(found)]
     return first["asked"], [done for _, done in inside], [part for part, _ in inside]
+
+
+def write_merged(paths: Sequence[Path], output: Path) -> list[dict[str, int]]:
+    """Write what one run would have written, from all tiles of a plan; what was done, tile by tile.
+
+    Parameters
+    ----------
+    output
+        TSV, or by its name Parquet; ``-`` is stdout.
+
+    Raises
+    ------
+    InputError
+        Those of tiles_of.
+    """
+    asked, done, parts = tiles_of(paths)
+    like = schema(with_counts=asked["counts"], with_numbers=False)
+    if str(output) == "-":
+        write_tsv(merged(parts), like, sys.stdout.buffer)
+    else:
+        told = functools.partial(receipt, asked, done, None)
+        write_results(merged(parts), like, output, told, encoding(like))
+    return done
 
 
 def parts_in(path: Path, tiles: Sequence[dict[str, int]]) -> list[Part]:
