@@ -162,6 +162,48 @@ def pairs(
     return np.concatenate(found)
 
 
+def correlations(
+    form: Form,
+    rows: Side,
+    columns: Side,
+    spans: tuple[Array, Array],
+    *,
+    instructions: str | None = None,
+) -> Array:
+    """Signed r of every row with the columns of its span: (rows, columns) float64.
+
+    NaN where one of the two does not vary, and outside the spans.
+
+    Parameters
+    ----------
+    spans, instructions
+        As for pairs.
+
+    Raises
+    ------
+    KernelError
+        As for pairs.
+
+    Notes
+    -----
+    2,504 samples, one core, AVX-512: about 130 million pairs a second, of complete genotypes.
+    """
+    words = form.planes * form.plane_words
+    n_rows, n_columns = rows.sum.size, columns.sum.size
+    for span in spans:
+        address(span, np.uint64, n_rows)
+    r = np.full((n_rows, n_columns), np.nan)
+    what = (
+        _Form(form.samples, form.is_phased, form.has_known, form.has_single),
+        _side(rows, n_rows * words),
+        _side(columns, n_columns * words),
+        *spans,
+        u64(_SETS.index(instructions or instruction_sets()[-1])),
+    )
+    call("bk_ld_r", *what, r)
+    return r
+
+
 def _side(side: Side, n_words: int) -> _Side:
     n = side.sum.size
     return _Side(
