@@ -85,19 +85,36 @@ def tiling_options(command: F) -> F:
 
 def ld_options(command: Callable[..., None]) -> Any:
     """Give a command these options, as the arguments ``limits`` and ``rule``."""
+    return _with_options(command, {})
+
+
+def query_options(command: Callable[..., None]) -> Any:
+    """The same for a question about few variants, all pairs of which are told."""
+    return _with_options(command, {"--min-r2": {"default": "0"}, "--inter-chr": None, "--max-variants": None})
+
+
+def distance_bp(text: str | None) -> int | None:
+    """A distance such as ``500kb`` or ``1M``."""
+    return None if text is None else parse_bp(text.lower().removesuffix("bp").removesuffix("b"))
+
+
+def _with_options(command: Callable[..., None], other: dict[str, dict[str, Any] | None]) -> Any:
+    """These options for a command; ``other`` is what differs by an option's name, None to leave it out."""
 
     @functools.wraps(command)
     def with_both(**given: Any) -> None:
-        taken = {name: given.pop(name) for name in _NAMES}
-        distance = taken["max_distance"]
-        max_bp = None if distance is None else parse_bp(distance.lower().removesuffix("bp").removesuffix("b"))
-        limits = Limits(max_bp, taken["max_variants"], taken["inter_chr"])
+        taken = {name: given.pop(name, None) for name in _NAMES}
+        limits = Limits(
+            distance_bp(taken["max_distance"]), taken["max_variants"], taken["inter_chr"] or False
+        )
         rule = Rule(taken["min_r2"], taken["max_p"], taken["unphased"], taken["em"])
         command(**given, limits=limits, rule=rule)
 
     out: Callable[..., None] = with_both
     for names, how in reversed(_OPTIONS):
-        out = click.option(*names, **how)(out)
+        changed = other.get(names[0], {})
+        if changed is not None:
+            out = click.option(*names, **{**how, **changed})(out)
     return out
 
 
