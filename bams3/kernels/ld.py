@@ -153,7 +153,8 @@ def pairs(
         *spans,
         u64(_SETS.index(instructions or instruction_sets()[-1])),
     )
-    size = max(_LEAST_FOUND, min(n_rows * n_columns // 16, _MOST_FOUND))
+    likely = n_rows * n_columns // (16 if min_r2[0] else 1)
+    size = max(_LEAST_FOUND, min(likely, _MOST_FOUND))
     cursor, n_found, found = out(2), out(), [np.empty(0, PAIR)]
     while int(cursor[0]) < n_columns:
         some = np.empty(size, PAIR)

@@ -8,6 +8,7 @@ al. 2007; Chang et al. 2015.)
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,8 +17,8 @@ import numpy as np
 
 from ..columns import Array
 from ..errors import InputError
-from ..kernels.ld import pairs
-from .blocks import as_columns, as_rows, form_of
+from ..kernels.ld import Form, Side, pairs
+from .blocks import as_columns, as_rows
 from .find import Finder
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 #: P values below which results are counted apart, as plink's report has them.
 LEVELS = (0.05, 0.01, 0.001, 0.0001)
 _CONTIG_BITS = 40  # positions are below 2^31; both in one number are compared at once
+#: Variants that are made ready together, and what of them is kept.
+_TOGETHER, _KEPT_BYTES = 1024, 128 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,8 @@ def clumps(
 
     Notes
     -----
-    For each clump it compares the index variant with all results around it, and reads the blocks they lie in,
-    unless they are among the eight that were read last.
+    Compares each index variant with all results around it. Holds the bits of those that were used last,
+    128 MiB at most, and eight blocks of the panel.
     """
     search = _Search(Finder(panel), results, rule)
     for index in search.indexes():
@@ -114,7 +117,10 @@ class _Search:
 
     def __init__(self, finder: Finder, results: Results, rule: ClumpRule) -> None:
         self._finder, self._rule = finder, rule
-        self._samples = len(finder.panel.samples)
+        panel = finder.panel
+        has_known = panel.has_missing or panel.has_haploid
+        self._form = Form(len(panel.samples), False, has_known, panel.has_haploid)
+        self._held: OrderedDict[int, Side] = OrderedDict()
         order = np.lexsort((-np.arange(len(results.p)), results.number))  # plink tells the last line first
         self._p, number = results.p[order], results.number[order]
         self._begin = np.flatnonzero(np.diff(number, prepend=-1))
@@ -158,23 +164,30 @@ class _Search:
         contig = here >> _CONTIG_BITS << _CONTIG_BITS
         first = np.searchsorted(self._place, max(here - radius + 1, contig))
         end = np.searchsorted(self._place, min(here + radius, contig + (1 << _CONTIG_BITS)))
-        around: Array = np.arange(first, end)
-        around = around[~self.is_clumped[around] & (around != index)]
-        if not len(around):
-            return around
-        members: Array = around[self._r2(index, around) > self._rule.min_r2]
+        r2 = self._r2(index, int(first), int(end))
+        r2[index - first] = np.nan
+        members: Array = first + np.flatnonzero((r2 > self._rule.min_r2) & ~self.is_clumped[first:end])
         return members
 
-    def _r2(self, index: int, others: Array) -> Array:
-        """r2 of a variant with others; NaN where there is none."""
-        row = self._finder.planes_at(self._number[[index]])
-        columns = self._finder.planes_at(self._number[others])
-        form = form_of(self._samples, row, columns, is_phased=False)
-        rows = as_rows(row, form)
-        spans = np.zeros((2, rows.sum.size), np.uint64)
-        spans[1, 0] = len(others)
-        sides = rows, as_columns(columns, form)
-        found = pairs(form, *sides, (spans[0], spans[1]), min_r2=(0, 1), is_em=True)
-        r2 = np.full(len(others), np.nan)
-        r2[found["column"]] = found["r2"]
+    def _r2(self, index: int, first: int, end: int) -> Array:
+        """(end - first,) r2 of a variant with a run of those that have results; NaN where there is none."""
+        r2 = np.full(end - first, np.nan)
+        rows = as_rows(self._finder.planes_at(self._number[[index]]), self._form)
+        for start in range(first // _TOGETHER * _TOGETHER, end, _TOGETHER):
+            spans = np.zeros((2, rows.sum.size), np.uint64)
+            spans[:, 0] = max(first - start, 0), min(end - start, _TOGETHER)
+            both = rows, self._columns(start)
+            found = pairs(self._form, *both, (spans[0], spans[1]), min_r2=(0, 1), is_em=True)
+            r2[found["column"] + np.int64(start - first)] = found["r2"]
         return r2
+
+    def _columns(self, start: int) -> Side:
+        """A run of variants that have results, ready to be compared; those that were used last are kept."""
+        if start in self._held:
+            self._held.move_to_end(start)
+        else:
+            numbers = self._number[start : start + _TOGETHER]
+            self._held[start] = as_columns(self._finder.planes_at(numbers), self._form)
+            if len(self._held) * self._form.bytes_of(_TOGETHER) > _KEPT_BYTES:
+                self._held.popitem(last=False)
+        return self._held[start]
