@@ -29,7 +29,7 @@ _MOST_SPANS = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Distances:
-    """Spans of distance of equal width (bp) from 0 up to, and without, ``max_bp``; the last may be narrower."""
+    """Spans of distance of equal width (bp) from 0 up to, and without, ``max_bp``; the last may be less."""
 
     width_bp: int
     max_bp: int
