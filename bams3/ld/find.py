@@ -271,10 +271,9 @@ class Finder:
         return f"its ids are {some}, ...; or write contig:position"
 
 
-def _equal(texts: Texts, key: bytes) -> Iterator[int]:
+def _equal(texts: Texts, key: bytes) -> list[int]:
     """Which texts are these bytes, without making strings of them."""
-    data, at = texts.data.tobytes(), -1
-    while (at := data.find(key, at + 1)) >= 0:
-        v = int(np.searchsorted(texts.start, at, side="right")) - 1
-        if texts.start[v] == at and texts.start[v + 1] == at + len(key) and key:
-            yield v
+    same_length = np.flatnonzero(np.diff(texts.start) == len(key))
+    data = texts.data[texts.start[same_length, None] + np.arange(len(key))]
+    found: list[int] = same_length[(data == np.frombuffer(key, np.uint8)).all(axis=1)].tolist()
+    return found
