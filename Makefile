@@ -6,6 +6,7 @@
 # make bench BAM=file.bam    the benchmarks;   make profile BAM=file.bam    where a conversion's time goes
 # make ask BAM=file.bam      depth, statistics and columns;  make prices STORE=folder    what questions read
 # make s3 BAM=file.bam       a store behind an S3 server: requests, latency, load, memory
+# make ld PANEL=sim.vcf BCF=some.bcf   all pairs of a simulated panel (python -m tests.bench.ld_panel), and plink
 # make chi2 COUNTS=counts.tsv   chi2-batch on real and made-up counts, and other ways to its p-values
 # make fuzz SECONDS=600      every decoder under libFuzzer, ASan and UBSan
 # make sizes DIR=folder      real files as BAM, CRAM 3.1 and store
@@ -21,7 +22,7 @@ NATIVE := $(wildcard bams3/native/*.c bams3/native/*.h)
 PYTEST := $(BIN)/pytest
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: setup demo test check format sanitize bench ask prices s3 cost work chi2 profile sizes fuzz clean
+.PHONY: setup demo test check format sanitize bench ask prices s3 cost work chi2 ld profile sizes fuzz clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -69,7 +70,7 @@ sanitize: setup
 	@CC=gcc BAMS3_SANITIZE=1 $(BIN)/python setup.py --quiet build --force --build-base build/sanitize --build-lib build/sanitize/lib
 	PYTHONPATH=build/sanitize/lib PYTHONSAFEPATH=1 PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 \
 	UBSAN_OPTIONS=print_stacktrace=1 LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so)" \
-	$(PYTEST) -p no:cacheprovider --capture=sys -m native $(ARGS)
+	$(PYTEST) -p no:cacheprovider --capture=sys -n auto -m native $(ARGS)
 
 bench: setup
 	$(BIN)/python -m tests.bench.convert_query "$(BAM)" $(ARGS)
@@ -88,6 +89,9 @@ prices: setup
 
 work: setup
 	$(BIN)/python -m tests.bench.work "$(BAM)" $(ARGS)
+
+ld: setup
+	$(BIN)/python -m tests.bench.ld "$(PANEL)" "$(BCF)" $(ARGS)
 
 chi2: setup
 	$(BIN)/python -m tests.bench.chi2 "$(COUNTS)" $(ARGS)

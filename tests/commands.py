@@ -16,10 +16,12 @@ EXIT_CODES = {
     " bad-address unknown-scheme no-such-bucket no-credentials bad-credentials wrong-region bad-certificate"
     " archived s3-refused input-changed bad-time bad-slice not-sliceable slices-missing bad-cut"
     " too-little-memory not-results doubled-slice not-a-slice no-summary slice-mismatch bad-counts"
-    " doubled-batch",
+    " doubled-batch not-a-panel no-samples no-variants unknown-sample unknown-contig bad-region bad-samples"
+    " polyploid bad-fam bad-bim bad-psam bad-pvar doubled-sample missing-package no-such-tile bad-tiles"
+    " no-pairs not-tiles tile-mismatch doubled-tile tiles-missing cannot-write",
     3: "truncated-file bad-bgzf-block bad-bgzf-crc bad-bam-header bad-record bad-tag cigar-mismatch"
     " bad-alignments bad-manifest bad-checksum bad-index bad-chunk bad-column missing-object"
-    " damaged newer-format older-format",
+    " damaged newer-format older-format bad-block bad-vcf bad-genotype bad-pgen bad-size",
     4: "disk disk-full write-failed input-output out-of-memory s3-unavailable no-connection expired-token"
     " recent-writes",
     130: "interrupted",

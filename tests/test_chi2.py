@@ -51,7 +51,7 @@ def random_tables(n, rng, low=2, high=120, size=60):
     for _ in range(n):
         shares = rng.dirichlet([4, 6, 4, 2])
         sizes = rng.integers(size, 5 * size, rng.integers(low, high + 1))
-        yield np.array([rng.multinomial(total, shares) for total in sizes])
+        yield rng.multinomial(sizes, shares)
 
 
 def compare_with_scipy(tables):
@@ -71,11 +71,33 @@ def test_the_standard_tier_is_that_of_scipy():
     compare_with_scipy([*random_tables(1500, np.random.default_rng(1))])
 
 
+def compare_with_numpy(tables):
+    """The same, all tables at once: chi2_contingency takes 0.5 ms for one."""
+    seen = np.zeros((len(tables), max(map(len, tables)), 4))
+    for place, table in zip(seen, tables, strict=True):
+        place[: len(table)] = table
+    rows, columns, total = seen.sum(2, keepdims=True), seen.sum(1, keepdims=True), seen.sum((1, 2))
+    expected = rows * columns / total[:, None, None]
+    n_rows, n_columns = np.count_nonzero(rows, (1, 2)), np.count_nonzero(columns, (1, 2))
+    dof = (n_rows - 1) * (n_columns - 1)
+    statistic = np.divide((seen - expected) ** 2, expected, np.zeros_like(seen), where=expected > 0)
+    statistic = statistic.sum((1, 2))
+    found = results_of(tables, min_expected_count=0)
+    np.testing.assert_allclose(found.statistic, statistic, rtol=1e-12)
+    np.testing.assert_allclose(found.pvalue, chi2.sf(statistic, dof), rtol=1e-12)
+    np.testing.assert_array_equal(found.dof, dof)
+    np.testing.assert_array_equal(found.total, total)
+    v = np.sqrt(statistic / total / (np.minimum(n_rows, n_columns) - 1))
+    np.testing.assert_allclose(found.cramers_v, v, rtol=1e-12)
+
+
 @pytest.mark.slow
 def test_the_standard_tier_is_that_of_scipy_on_a_hundred_thousand_tables():
     rng = np.random.default_rng(2)
     for _ in range(100):
-        compare_with_scipy([*random_tables(1000, rng)])
+        tables = [*random_tables(1000, rng)]
+        compare_with_numpy(tables)
+        compare_with_scipy(tables[:30])
 
 
 @pytest.mark.parametrize("scale", [1, 1000, 1_000_000])
@@ -224,7 +246,7 @@ def large_tables(n, rng):
             sizes = (rng.pareto(0.6, n_rows) * 20 + 5).clip(5, 100_000).astype(int)
         sizes = sizes * (100 if k % 5 == 4 else 1)
         shares = rng.dirichlet([(0.3, 2, 3, 0.1), (1, 1, 1, 1), (0.05, 2, 9, 0.5)][k % 3])
-        yield np.array([rng.multinomial(size, shares) for size in sizes])
+        yield rng.multinomial(sizes, shares)
 
 
 def test_drawing_gives_what_scipy_draws():
@@ -254,14 +276,14 @@ def null_tables():
     for _ in range(20_000):
         q = rng.beta(0.4, 2)
         shares = np.array([(1 - q) ** 2, 2 * q * (1 - q), q * q, 0]) * 0.98 + [0, 0, 0, 0.02]
-        tables.append(np.array([rng.multinomial(size, shares) for size in rng.integers(80, 96, 12)]))
+        tables.append(rng.multinomial(rng.integers(80, 96, 12), shares))
     return tables
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("adaptive", [True, False])
 def test_under_the_null_no_level_is_exceeded(null_tables, adaptive):
-    found = results_of(null_tables, adaptive=adaptive, max_simulations=20_000, n_simulations=4_000)
+    found = results_of(null_tables, adaptive=adaptive, max_simulations=20_000, n_simulations=1_000)
     p = found.pvalue[(found.method == MONTE_CARLO) | (found.method == EXACT)]
     assert p.size > 10_000
     for level in (0.1, 0.05, 0.01, 0.001):
@@ -274,7 +296,7 @@ def test_under_the_null_no_level_is_exceeded(null_tables, adaptive):
 @pytest.mark.slow
 def test_under_the_null_p_values_of_large_tables_are_uniform(null_tables):
     large = [table for table in null_tables if np.sort(table.sum(0))[-2] > 300]
-    found = results_of(large, adaptive=False, n_simulations=4_000, min_expected_count=1e9)
+    found = results_of(large, adaptive=False, n_simulations=1_000, min_expected_count=1e9)
     assert set(found.method) == {MONTE_CARLO}
     assert len(large) > 3_000
     assert kstest(found.pvalue, "uniform").pvalue > 0.001

@@ -13,6 +13,8 @@ import pytest
 import queries
 from bam_records import bam, header_bytes, record
 from commands import run as run_kind
+from pyarrow import compute as pc
+from pyarrow import csv
 
 import bams3
 from bams3.coverage import Rules
@@ -62,11 +64,16 @@ def covered_by_samtools(pair, *options):
     """Contig to the positions (0-based) and depths that samtools depth gives."""
     out = pair.bam.with_name("depth.tsv")
     pysam.depth("-o", str(out), *options, str(pair.bam), catch_stdout=False)
-    found = {}
-    for line in out.read_text().splitlines():
-        contig, position, depth = line.split("\t")
-        found.setdefault(contig, []).append((int(position) - 1, int(depth)))
-    return {contig: np.array([row for row in rows if row[1]]) for contig, rows in found.items()}
+    if not out.stat().st_size:
+        return {}
+    names = csv.ReadOptions(column_names=["contig", "position", "depth"])
+    types = csv.ConvertOptions(column_types={"contig": "string"})
+    table = csv.read_csv(out, names, csv.ParseOptions(delimiter="\t"), types)
+    table = table.filter(pc.field("depth") > 0)
+    contigs = table["contig"].combine_chunks().dictionary_encode()
+    rows = np.stack([table["position"].to_numpy() - 1, table["depth"].to_numpy()], 1)
+    ends = np.flatnonzero(np.diff(contigs.indices)) + 1
+    return dict(zip(contigs.dictionary.to_pylist(), np.split(rows, ends), strict=False))  # no row: one part
 
 
 def covered_by_bams3(pair, *options):
@@ -78,10 +85,15 @@ def covered_by_bams3(pair, *options):
         if int(depth):
             found.setdefault(contig, []).append((int(start), int(end), int(depth)))
     assert at == {name: length for name, length in pair.contigs if length}
-    return {
-        contig: np.array([(p, depth) for start, end, depth in rows for p in range(start, end)])
-        for contig, rows in found.items()
-    }
+    return {contig: by_base(np.array(rows)) for contig, rows in found.items()}
+
+
+def by_base(rows):
+    """Position and depth of each base of rows (R, 3): start, end, depth."""
+    lengths = rows[:, 1] - rows[:, 0]
+    firsts = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    positions = np.repeat(rows[:, 0], lengths) + np.arange(lengths.sum()) - firsts
+    return np.stack([positions, np.repeat(rows[:, 2], lengths)], 1)
 
 
 @pytest.mark.parametrize("rules", RULES)

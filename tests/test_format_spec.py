@@ -10,6 +10,7 @@ import pytest
 import zstandard
 from bam_records import cigar_bytes
 from bam_records import tag as bam_tag
+from panels import vcf_text
 
 from bams3.columns import INT_COLUMNS, Columns, Layouts, Strings, as_bytes, tag_name, tag_width
 from bams3.cutting import Layout
@@ -26,8 +27,13 @@ from bams3.format.frames import (
     pack_frames,
     unpack_frames,
 )
+from bams3.format.panel_block import HEAD_BYTES
 from bams3.format.rowgroup import CODEC_ID, codec_of, decode_columns, encode_group, group_summary
 from bams3.kernels import split
+from bams3.panel.calls import Choice
+from bams3.panel.importing import import_panel
+from bams3.panel.vcf_calls import VcfCalls
+from bams3.store import MemoryStore
 from bams3.verify import content_hash
 
 DOCUMENT = (Path(chunk.__file__).parent / "FORMAT.md").read_text(encoding="utf-8")
@@ -281,6 +287,44 @@ def header_of(found):
     return BamHeader(b"", ContigTable(*map(tuple, zip(*found.contigs, strict=True))))
 
 
+# ---- the whole panel of the document ----
+
+
+@pytest.fixture
+def panel(tmp_path):
+    """The objects of the panel whose genotypes the document tells."""
+    rows = ["1 100 rs1 A G 0|0 0|1 1|0", "X 7 . C T 0 1 ./."]
+    (tmp_path / "a.vcf").write_text(vcf_text(["s0", "s1", "s2"], rows))
+    import_panel(VcfCalls(tmp_path / "a.vcf", Choice()), store := MemoryStore())
+    return {key: store.get(key) for key in store.list()}
+
+
+def test_example_panel_is_what_the_code_writes(panel):
+    key, data = stored("block")
+    manifest_text = blocks("panel")[0].encode()
+    names = json.loads(manifest_text)["names"]["key"]
+    assert panel == {"_metadata.json": manifest_text, key: data, names: b"s0\ns1\ns2\n"}
+    assert f"`{names}`" in DOCUMENT
+
+
+def test_written_panel_is_that_of_the_code():
+    assert spec.BLOCK_MAGIC.hex(" ") in section(18)
+    version = ".".join(map(str, spec.PANEL_VERSION))
+    assert f"version {version} of `{spec.PANEL_FORMAT}`" in section(18)
+    fields = re.findall(r"^\| (\d+) \| (\d+) \| \S+ \| `\w+` \|", section(18), re.M)
+    assert [int(at) for at, _ in fields] == [sum(int(n) for _, n in fields[:k]) for k in range(len(fields))]
+    assert sum(int(n) for _, n in fields) == HEAD_BYTES
+    for name, size in (
+        ("BLOCK_PLANE_BYTES", "4 MiB"),
+        ("BLOCK_TEXT_BYTES", "16 MiB"),
+        ("MAX_SITES_BYTES", "1 GiB"),
+    ):
+        n, unit = size.split()
+        assert f"`{name}` ({size})" in section(18)
+        assert getattr(spec, name) == int(n) << {"MiB": 20, "GiB": 30}[unit]
+    assert f"`BLOCK_VARIANTS` ({spec.BLOCK_VARIANTS:,})" in section(18)
+
+
 # ---- tables ----
 
 
@@ -415,6 +459,7 @@ def test_every_constant_of_the_spec_is_written():
         "PREDICTED_TAGS",
         "FORMAT",
         "VERSION",
+        "PANEL_FORMAT",
     }
     strings = {
         name for name, value in vars(spec).items() if name.isupper() and isinstance(value, (str, bytes))
@@ -428,6 +473,8 @@ def test_every_constant_of_the_spec_is_written():
         spec.RESUME_PREFIX,
         spec.DATA_PREFIX,
         spec.TAG_PREFIX,
+        spec.PANEL_FORMAT,
+        spec.BLOCK_PREFIX,
     ):
         assert key in DOCUMENT
 

@@ -151,10 +151,10 @@ def test_tiles_hold_every_pair_once(blocks, limits):
     whole = cut(calls, is_phased, contig, start_bp, 0, 61)
     once = all_pairs(whole, 20, ALL, Limits(inter_chr=True))
     kept = [is_within(whole, limits, a, b) for a, b in zip(once.a, once.b, strict=True)]
-    tiling = tiling_of(ends_of(contig, start_bp, limits), blocks)
+    tiling = tiling_of(ends_of(contig, start_bp, limits), blocks, is_band=limits.is_band)
     assert tiling.pairs == sum(is_within(whole, limits, a, b) for a in range(61) for b in range(a + 1, 61))
     assert [tile.number for tile in tiling.tiles] == list(range(1, len(tiling.tiles) + 1))
-    assert limits is not LIMITS["inter_chr"] or len(tiling.tiles) == blocks * (blocks + 1) // 2
+    assert limits.is_band or len(tiling.tiles) == blocks * (blocks + 1) // 2
     parts = []
     for tile in tiling.tiles:
         sides = [cut(calls, is_phased, contig, start_bp, *span) for span in (tile.rows, tile.columns)]
@@ -174,7 +174,7 @@ def test_tiles_hold_every_pair_once(blocks, limits):
 @pytest.mark.parametrize("tiles", [1, 3, 6, 10, 15, 21, 45, 105, 1275])
 def test_the_numbers_of_tiles_of_the_seed_are_those_of_blocks(tiles):
     ends = np.full(3000, 3000)
-    tiling = tiling_of_tiles(ends, tiles)
+    tiling = tiling_of_tiles(ends, tiles, is_band=False)
     assert len(tiling.tiles) == tiles == tiling.blocks * (tiling.blocks + 1) // 2
     assert tiling.pairs == 3000 * 2999 // 2
 
@@ -182,7 +182,7 @@ def test_the_numbers_of_tiles_of_the_seed_are_those_of_blocks(tiles):
 @pytest.mark.parametrize(("tiles", "nearest"), [(2, "1 and 3"), (44, "36 and 45"), (1274, "1,225 and 1,275")])
 def test_another_number_names_the_nearest(tiles, nearest):
     with pytest.raises(InputError) as refused:
-        tiling_of_tiles(np.full(3000, 3000), tiles)
+        tiling_of_tiles(np.full(3000, 3000), tiles, is_band=False)
     assert f"nearest numbers are {nearest};" in refused.value.hint
 
 

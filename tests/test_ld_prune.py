@@ -220,7 +220,7 @@ def test_plink_makes_the_same_clumps_of_made_up_calls(tmp_path, seed):
     for options in (
         ("--clump-p1", 0.1),
         ("--clump-p1", 1, "--clump-p2", 1, "--clump-r2", 0.05, "--clump-kb", 2),
-        ("--clump-p1", 0.5, "--clump-p2", 0.2, "--clump-r2", 0.3, "--clump-kb", 0.5),
+        ("--clump-p1", 0.2, "--clump-p2", 0.5, "--clump-r2", 0.3, "--clump-kb", 0.5),
         ("--clump-p1", 1, "--clump-r2", 0.9, "--clump-kb", 1.5),
     ):
         n, members = same_clumps(tmp_path, panel, files, table, *options)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pysam
 import pytest
+import snakemake_forks
 from simulate_cohort import main as simulate
 
 from bams3.tables import read_counts
@@ -27,9 +28,9 @@ UNITS = 121
 def snakemake(folder, *options, cores=2):
     """Run the workflow in a folder, with the tools of this Python first on the PATH."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--cores", str(cores)]
-    command += ["--directory", str(folder), "--configfile", str(folder / "config.yaml"), *options]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PATH": path})
+    command = ["--snakefile", str(SNAKEFILE), "--cores", str(cores), "--directory", str(folder)]
+    command += ["--configfile", str(folder / "config.yaml"), *options]
+    return snakemake_forks.snakemake(command, {**os.environ, "PATH": path})
 
 
 def run(folder, *options):

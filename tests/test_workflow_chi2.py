@@ -245,7 +245,7 @@ def test_a_mistake_is_one_line_before_any_job(fresh, keys, expected):
     ("text", "expected"),
     [
         ("chi2: counts.tsv.gz\n", "config, key chi2: 'counts.tsv.gz' is not of type 'object', 'null'\n"),
-        ("samples: null\n", "config: nothing to do, neither samples nor chi2 is given\n"),
+        ("samples: null\n", "config: nothing to do, none of samples, chi2 and ld is given\n"),
     ],
 )
 def test_a_config_without_keys_of_its_own_is_told_what_it_lacks(fresh, text, expected):

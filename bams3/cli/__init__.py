@@ -38,6 +38,7 @@ COMMANDS = (
     "tabulate",
     "chi2-plot",
     "ld-import",
+    "ld-plan",
     "ld-tile",
     "ld-merge",
     "ld-query",
@@ -47,7 +48,7 @@ COMMANDS = (
 )
 
 #: Packages that a command may do without, and the extra of bams3 that brings them.
-OPTIONAL = {"matplotlib": "plots"}
+OPTIONAL = {"matplotlib": "plots", "pgenlib": "pgen"}
 
 
 def main() -> NoReturn:

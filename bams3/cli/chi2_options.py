@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import click
-from click.core import ParameterSource
 
 from ..chi2.twotier import Options
 from ..errors import InputError
+from .option_groups import Decorator, OptionTable, as_one
 
 
 class Chi2Tests(NamedTuple):
@@ -24,7 +22,7 @@ class Chi2Tests(NamedTuple):
 
 _SEEDS = 1 << 63
 
-_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+_OPTIONS: OptionTable = (
     (
         ("--min-expected-count",),
         {
@@ -67,32 +65,13 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 )
 
 
-def chi2_options(before_help: str = "") -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of the tests, as the one argument ``tests``.
-
-    ``before_help`` says in the help of each what else they need, where that is so.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def with_tests(**given: Any) -> None:
-            tests = _taken_from(given)
-            command(**given, tests=tests)
-
-        for names, how in reversed(_OPTIONS):
-            with_tests = click.option(*names, **{**how, "help": before_help + how["help"]})(with_tests)
-        return with_tests
-
-    return decorate
+def chi2_options(before_help: str = "") -> Decorator:
+    """Give a command the options of the tests, as the one argument ``tests``; help as ``as_one``."""
+    return as_one(_OPTIONS, "tests", _tests, before_help)
 
 
-def _taken_from(given: dict[str, Any]) -> Chi2Tests:
-    """The tests that arguments of a command tell of, which are taken out of them."""
-    context = click.get_current_context()
-    names = [names[0].partition("/")[0] for names, _ in _OPTIONS]
-    fields = [name.removeprefix("--").replace("-", "_") for name in names]
-    typed = [context.get_parameter_source(field) is ParameterSource.COMMANDLINE for field in fields]
-    values = {field: given.pop(field) for field in fields}
+def _tests(values: dict[str, Any], given: tuple[str, ...]) -> Chi2Tests:
+    """The tests that options ask for."""
     sum_duplicates = values.pop("sum_duplicates")
     adaptive, most, n = (values[name] for name in ("adaptive", "max_simulations", "n_simulations"))
     if adaptive and n is not None:
@@ -106,5 +85,4 @@ def _taken_from(given: dict[str, Any]) -> Chi2Tests:
         hint = "1e300 is below it, and permutes every table too"
         raise InputError("--min-expected-count inf: not a number", kind="usage", hint=hint)
     options = Options(**{name: value for name, value in values.items() if value is not None})
-    was_given = tuple(name for name, is_so in zip(names, typed, strict=True) if is_so)
-    return Chi2Tests(options, sum_duplicates, was_given)
+    return Chi2Tests(options, sum_duplicates, given)

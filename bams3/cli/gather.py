@@ -25,8 +25,8 @@ def command(plan: Path, output: str, plots: bool) -> None:
 
     counts.tsv, depth.tsv and breadth.tsv have a row a region and a column a sample. records.tsv and exec.tsv
     say where each sample's file of a region lies, from DIR. multiqc/ has what MultiQC reads. Of --chi2
-    there is chi2.tsv, as chi2-batch writes it, and its summary; bams3 chi2-plot draws it. Where units are
-    missing, nothing is written; exit code 5.
+    there is chi2.tsv, as chi2-batch writes it, and its summary; bams3 chi2-plot draws it. Of --ld there is
+    ld.parquet, as ld-tile writes it. Where units are missing, nothing is written; exit code 5.
 
     \b
     Examples:
@@ -50,11 +50,14 @@ def command(plan: Path, output: str, plots: bool) -> None:
     out = store(output)
     for name, data in files.items():
         out.put(name, data)
-    for name, write in found.large.items():
-        _write_large(write, output, name)
+    names = [*files]
+    for large in found.large:
+        name, beside, drawn_by = large.kind.gathered, large.kind.beside, large.kind.drawn_by
+        _write_large(large.write, output, name)
+        names.append(f"{name} and {beside}" if beside else name)
         if plots:
-            warn(f"--plots draws region tables alone: bams3 chi2-plot {output.rstrip('/')}/{name}")
-    names = [*files, *(f"{name} and its summary" for name in found.large)]
+            draw = f": bams3 {drawn_by} {output.rstrip('/')}/{name}" if drawn_by else ""
+            warn(f"--plots draws region tables alone{draw}")
     what = names[0] if len(names) == 1 else counted(len(names), "file")
     click.echo(f"{what} in {output}", err=True)
 

@@ -13,11 +13,12 @@ from ..errors import InputError
 from ..format import spec
 from ..format.panel_manifest import is_panel_key
 from ..progress import Progress
+from ..store import is_s3
 from . import counted, warn
 from .making import manifest_to_replace, peak_bytes, provenance_of
 from .options import quiet as quiet_option
 from .options import threads as threads_option
-from .remote import INPUT_FILE, requests, s3_options
+from .remote import INPUT_FILE, fetched_set, requests, s3_options
 from .remote import store as store_of
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def command(
     started_s = time.perf_counter()
     store = store_of(output)
     replaces = manifest_to_replace(store, force, noun="panel", form=spec.PANEL_FORMAT, is_own=is_panel_key)
-    opened = _open(source, _choice(regions, samples, multiallelic))
+    opened = _open(source, _choice(regions, samples, multiallelic), threads)
     with Progress(None, "records", "ld-import", enabled=not quiet) as progress:
         report = import_panel(
             opened,
@@ -137,12 +138,36 @@ def _names(samples: str | None) -> tuple[str, ...]:
     return names
 
 
-def _open(source: str, choice: Choice) -> CallSource:
-    """The reader of an input."""
+#: Files of a set, by the one that names it; of some there are two forms.
+_SETS = {
+    ".bed": ((".bed",), (".bim",), (".fam",)),
+    ".pgen": ((".pgen",), (".pvar", ".pvar.zst"), (".psam",)),
+}
+
+
+def _open(source: str, choice: Choice, threads: int) -> CallSource:
+    """The reader of an input: by the name of a set of files; all else is VCF or BCF."""
+    from ..panel.bcf_calls import BcfCalls, is_bcf
+    from ..panel.pgen_calls import PgenCalls
+    from ..panel.plink_calls import PlinkCalls
     from ..panel.vcf_calls import VcfCalls
 
-    ctx = click.get_current_context()
-    return VcfCalls(INPUT_FILE.convert(source, None, ctx), choice)
+    prefix, kind = _set_of(source)
+    if not kind:
+        path = INPUT_FILE.convert(source, None, click.get_current_context())
+        return BcfCalls(path, choice, threads) if is_bcf(path) else VcfCalls(path, choice)
+    files = fetched_set(prefix, _SETS[kind]) if is_s3(source) else Path(prefix)
+    return (PlinkCalls if kind == ".bed" else PgenCalls)(files, choice, on_note=warn)
+
+
+def _set_of(source: str) -> tuple[str, str]:
+    """Prefix and kind of a set of files; no kind where it is one file."""
+    for kind in _SETS:
+        if source.endswith(kind):
+            return source.removesuffix(kind), kind
+        if not is_s3(source) and not Path(source).exists() and Path(source + kind).exists():
+            return source, kind
+    return source, ""
 
 
 def _warn_of(opened: CallSource, report: ImportReport) -> None:

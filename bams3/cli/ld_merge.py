@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
-from ..arrow_files import check_name, write_results, write_tsv
-from ..ld.merge import merged, receipt, tiles_of
-from ..ld.table import encoding, schema
+from ..arrow_files import check_name
+from ..ld.merge import write_merged
 from .options import quiet
 from .remote import INPUT_FILE, OUTPUT_FILE, s3_options
 
@@ -32,13 +29,7 @@ def command(tiles: Sequence[Path], output: Path, quiet: bool) -> None:
       bams3 ld-merge tile*.parquet -o pairs.parquet
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     check_name(output)
-    asked, done, parts = tiles_of(tiles)
-    like = schema(with_counts=asked["counts"], with_numbers=False)
-    if str(output) == "-":
-        write_tsv(merged(parts), like, sys.stdout.buffer)
-    else:
-        told = functools.partial(receipt, asked, done, None)
-        write_results(merged(parts), like, output, told, encoding(like))
+    done = write_merged(tiles, output)
     if not quiet:
         pairs, kept = (sum(tile[name] for tile in done) for name in ("pairs", "kept"))
         click.echo(f"{len(done):,} tiles, {pairs:,} pairs, {kept:,} kept", err=True)

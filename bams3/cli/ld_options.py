@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
 from ..errors import InputError
 from ..ld.pairs import Rule
 from ..ld.tiles import Limits
-from ..regions import parse_bp
+from ..regions import parse_bp, parse_bytes
+from .option_groups import Decorator, OptionTable, as_one, parameter
 
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
@@ -31,7 +32,7 @@ class Share(click.ParamType[Fraction]):
             raise InputError(f"{name} {value}: not a number", kind="usage", hint="give 0 to 1") from None
 
 
-_OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+_OPTIONS: OptionTable = (
     (
         ("--max-distance",),
         {"metavar": "BP", "help": "Pair variants at most so far apart, such as 500kb or 1M."},
@@ -57,7 +58,7 @@ _OPTIONS: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
 )
 
 
-_TILING: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
+_TILING: OptionTable = (
     (
         ("--tiles", "-c"),
         {
@@ -74,6 +75,20 @@ _TILING: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = (
         },
     ),
 )
+
+
+_COUNTS = ("--counts",), {"is_flag": True, "help": "Add columns with the haplotypes of each pair."}
+
+
+class LdAsked(NamedTuple):
+    """LD of a panel in tiles; ``given`` are the options that the command line has."""
+
+    limits: Limits
+    rule: Rule
+    tiles: int | None
+    max_memory_bytes: int | None
+    counts: bool
+    given: tuple[str, ...]
 
 
 def tiling_options(command: F) -> F:
@@ -103,12 +118,8 @@ def _with_options(command: Callable[..., None], other: dict[str, dict[str, Any] 
 
     @functools.wraps(command)
     def with_both(**given: Any) -> None:
-        taken = {name: given.pop(name, None) for name in _NAMES}
-        limits = Limits(
-            distance_bp(taken["max_distance"]), taken["max_variants"], taken["inter_chr"] or False
-        )
-        rule = Rule(taken["min_r2"], taken["max_p"], taken["unphased"], taken["em"])
-        command(**given, limits=limits, rule=rule)
+        values = {name: given.pop(name, None) for name in _NAMES}
+        command(**given, limits=_limits(values), rule=_rule(values))
 
     out: Callable[..., None] = with_both
     for names, how in reversed(_OPTIONS):
@@ -118,4 +129,25 @@ def _with_options(command: Callable[..., None], other: dict[str, dict[str, Any] 
     return out
 
 
-_NAMES = [names[0].removeprefix("--").replace("-", "_") for names, _ in _OPTIONS]
+_NAMES = [parameter(names[0]) for names, _ in _OPTIONS]
+
+
+def ld_plan_options(before_help: str) -> Decorator:
+    """Give a command these options and those of tiles, as the one argument ``pairs``; help as ``as_one``."""
+    return as_one((*_TILING, *_OPTIONS, _COUNTS), "pairs", _asked, before_help)
+
+
+def _asked(values: dict[str, Any], given: tuple[str, ...]) -> LdAsked:
+    memory = values["max_memory"]
+    memory_bytes = None if memory is None else parse_bytes(memory)
+    limits, rule = _limits(values), _rule(values)
+    return LdAsked(limits, rule, values["tiles"], memory_bytes, values["counts"], given)
+
+
+def _limits(values: dict[str, Any]) -> Limits:
+    bp, has_all = distance_bp(values["max_distance"]), bool(values["inter_chr"])
+    return Limits(bp, values["max_variants"], has_all)
+
+
+def _rule(values: dict[str, Any]) -> Rule:
+    return Rule(values["min_r2"], values["max_p"], values["unphased"], values["em"])

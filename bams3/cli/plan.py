@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from ..coverage import DEFAULT_EXCLUDE_FLAGS
 from ..errors import InputError
@@ -19,8 +17,10 @@ from ..htslib import write_errors
 from ..regions import read_bed
 from ..store import is_s3
 from ..tables import CountedRegion
-from . import counted, warn
+from . import counted, one_input, warn
 from .chi2_options import Chi2Tests, chi2_options
+from .ld_options import LdAsked, ld_plan_options
+from .one_input import OneInput, everywhere, name_of
 from .options import all_bits, cohort
 from .remote import INPUT_FILE, OUTPUT_FILE, address_of, counting_opener, s3_options, store
 
@@ -28,13 +28,11 @@ if TYPE_CHECKING:
     from ..work.jobs import Kind
     from ..work.plan import Plan
 
-#: Options that say what is asked of samples.
+#: Arguments that say what is asked of samples.
 _OF_SAMPLES = frozenset(
-    "regions_file stores count coverage records tool exec_sam stats target_seconds require_flags"
-    " exclude_flags min_mapq".split()
+    "samples regions_file stores count coverage records tool exec_sam stats require_flags exclude_flags"
+    " min_mapq".split()
 )
-#: Ends of tables' names.
-_FORMS = re.compile(r"(?<=.)(\.(tsv|txt|parquet))?(\.(gz|zst))?$")
 
 
 @s3_options
@@ -69,6 +67,11 @@ _FORMS = re.compile(r"(?<=.)(\.(tsv|txt|parquet))?(\.(gz|zst))?$")
     metavar="TABLE",
     help="Instead of SAMPLES: test every probeset of a table of genotype counts, as chi2-batch does.",
 )
+@click.option(
+    "--ld",
+    metavar="PANEL.ldp",
+    help="Instead of SAMPLES: LD of all pairs of a panel's variants, as ld-tile does it; a unit a tile.",
+)
 @click.option("--slices", type=click.IntRange(1, 100_000), metavar="N", help="Make so many slices.")
 @click.option(
     "--target-seconds",
@@ -87,6 +90,7 @@ _FORMS = re.compile(r"(?<=.)(\.(tsv|txt|parquet))?(\.(gz|zst))?$")
 )
 @click.option("--min-mapq", "-q", default=0, type=click.IntRange(0, 255), help="Least mapping quality.")
 @chi2_options("--chi2: ")
+@ld_plan_options("--ld: ")
 @click.option("--json", "as_json", is_flag=True, help="Write slices with units, seconds and memory as JSON.")
 def command(
     samples: tuple[str, ...],
@@ -101,12 +105,14 @@ def command(
     exec_sam: bool,
     stats: bool,
     chi2: str | None,
+    ld: str | None,
     slices: int | None,
     target_seconds: float | None,
     require_flags: tuple[str, ...],
     exclude_flags: tuple[str, ...],
     min_mapq: int,
     tests: Chi2Tests,
+    pairs: LdAsked,
     as_json: bool,
 ) -> None:
     """Plan units of work, samples x regions, as slices of equal cost, which `bams3 run` runs as jobs.
@@ -120,12 +126,17 @@ def command(
     which is one slice without --slices. Predicted seconds go by the table's size alone, and are far too few
     where many probesets differ, for each of those draws up to --max-simulations tables.
 
+    With --ld a unit is a tile of a panel's pairs of variants: so many --tiles, or the fewest of which a
+    worker needs no more than --max-memory. Slices are of consecutive tiles; another number of slices keeps
+    what is done, another number of tiles does not.
+
     \b
     Examples:
       bams3 plan samples.tsv -L targets.bed --count --coverage --slices 50 -o plan.json
       bams3 plan 'stores/*.bams3' -L targets.bed --records --target-seconds 600 -o plan.json --work s3://b/work
       bams3 plan samples.tsv -L targets.bed --exec 'samtools stats - | grep ^SN' --slices 8 -o plan.json
       bams3 plan --chi2 counts.tsv.gz --slices 8 -o chi2.json
+      bams3 plan --ld cohort.ldp --max-memory 2G --max-distance 1M --slices 50 -o ld.json
       sbatch --array=1-50 --wrap 'bams3 run plan.json --slice-from-env'
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     from ..work.journal import receipts
@@ -134,16 +145,15 @@ def command(
     if slices is not None and target_seconds is not None:
         raise InputError("--slices and --target-seconds exclude each other", kind="usage")
     place = _work_address(work, address_of(output))
+    of_tests = OneInput("--chi2", chi2, tests.given, _OF_SAMPLES | {"target_seconds"})
+    one_input.check_alone([of_tests, OneInput("--ld", ld, pairs.given, _OF_SAMPLES)])
+    inputs, regions = [(name_of(one), everywhere(one)) for one in (chi2, ld) if one is not None], []
     if chi2 is not None:
-        from ..chi2.summary import refuse_input_as_output
-
-        _refuse_others(samples)
-        refuse_input_as_output(output, [Path(chi2)])
         slices = slices or 1
-        inputs, regions, wanted = [(_name_of(chi2), _everywhere(chi2))], [], [_chi2(chi2, slices, tests)]
+        wanted = [one_input.chi2(chi2, slices, tests, output)]
+    elif ld is not None:
+        wanted = [one_input.ld(ld, pairs)]
     else:
-        if tests.given:
-            raise InputError(f"{tests.given[0]} is for --chi2", kind="usage")
         filters = Filters(all_bits(require_flags), all_bits(exclude_flags), min_mapq=min_mapq)
         asked = (count, coverage, records, tool, exec_sam, stats)
         wanted = _kinds(filters, bool(exclude_flags), *asked)
@@ -182,42 +192,9 @@ def _kinds(
     if tool is not None and not tool.strip():
         raise InputError("--exec: no command", kind="usage")
     if not wanted:
-        hint = "give one or more of --count, --coverage, --records, --exec, --stats; or --chi2 TABLE"
+        hint = "give one or more of --count, --coverage, --records, --exec, --stats; or --chi2, --ld"
         raise InputError("nothing to do", kind="usage", hint=hint)
     return wanted
-
-
-def _refuse_others(samples: tuple[str, ...]) -> None:
-    """InputError where anything beside --chi2 says what is asked, and of what."""
-    context = click.get_current_context()
-    for option in context.command.params:
-        is_there = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
-        if samples if option.name == "samples" else is_there and option.name in _OF_SAMPLES:
-            name = "SAMPLES" if option.name == "samples" else option.opts[0]
-            raise InputError(f"--chi2 and {name} exclude each other", kind="usage")
-
-
-def _chi2(table: str, n_slices: int, tests: Chi2Tests) -> Kind:
-    """Tests of a table, a unit a slice."""
-    from ..work.chi2 import Chi2
-    from ..work.inputs import TableInput
-
-    if table == "-":
-        hint = "give a file: every job reads it anew"
-        raise InputError("--chi2 -: jobs do not see stdin", kind="usage", hint=hint)
-    text_bytes = TableInput(_everywhere(table), counting_opener()).text_bytes()
-    return Chi2(n_slices, tests.options, tests.sum_duplicates, table, text_bytes)
-
-
-def _name_of(table: str) -> str:
-    """What a table is called: its file's name without what tells its form."""
-    name = table.rstrip("/").rpartition("/")[2]
-    return _FORMS.sub("", name) or name
-
-
-def _everywhere(address: str) -> str:
-    """An address as every job finds it, wherever it starts."""
-    return address if is_s3(address) else str(Path(address).absolute())
 
 
 def _work_address(work: str | None, output: str) -> str:
@@ -252,10 +229,10 @@ def _regions(path: Path | None) -> list[CountedRegion]:
 def _samples(given: tuple[str, ...], stores: str | None) -> list[tuple[str, str]]:
     """Name and store of each sample."""
     if not given:
-        hint = "give a samples sheet or stores; or --chi2 TABLE"
+        hint = "give a samples sheet or stores; or --chi2 TABLE or --ld PANEL"
         raise InputError("no SAMPLES", kind="usage", hint=hint)
     rows = [(row.name, row.store or _made(row.name, stores)) for row in cohort(given)]
-    return [(name, _everywhere(place)) for name, place in rows]
+    return [(name, everywhere(place)) for name, place in rows]
 
 
 def _made(name: str, stores: str | None) -> str:

@@ -7,7 +7,7 @@ import json
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -156,6 +156,33 @@ def _fetched(address: str) -> Iterator[Path]:
         except MissingObjectError as err:
             raise InputError(f"{address}: no such file", kind="no-such-file") from err
         yield local
+
+
+def fetched_set(address: str, files: Sequence[Sequence[str]]) -> Path:
+    """The prefix on disk of a set of files in S3, which are fetched for as long as the command runs.
+
+    Parameters
+    ----------
+    address
+        What the names of all begin with.
+    files
+        How they end; of each the first that there is.
+    """
+    ctx = click.get_current_context()
+    with ctx.scope(cleanup=False):
+        return ctx.with_resource(_fetched_set(address, files))
+
+
+@contextmanager
+def _fetched_set(address: str, files: Sequence[Sequence[str]]) -> Iterator[Path]:
+    there, name = folder(address)
+    with _staged(address, name) as prefix:
+        for ends in files:
+            end = next((end for end in ends if there.exists(name + end)), None)
+            if end is None:
+                raise InputError(f"{address}{ends[0]}: no such file", kind="no-such-file")
+            prefix.with_name(name + end).write_bytes(there.get(name + end))
+        yield prefix
 
 
 @contextmanager

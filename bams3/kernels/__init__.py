@@ -57,7 +57,7 @@ from .mates import (
     take_strings,
     tlen_residuals,
 )
-from .panel import PlaneRows, Tally, count_bits
+from .panel import BCF_RECORD, PlaneRows, Tally, count_bits, scan_bcf
 from .records import MAX_LAYOUT_KEYS, MAX_TAG_COLUMNS, Scanner, add_depth, join, split, subsample, summarise
 from .transforms import (
     NameFields,
@@ -74,6 +74,7 @@ from .transforms import (
 
 __all__ = [
     "ALIGNED",
+    "BCF_RECORD",
     "ERR_BAD_COLUMN",
     "ERR_TOO_MANY",
     "ERR_UNSORTED",
@@ -135,6 +136,7 @@ __all__ = [
     "quality_tables",
     "restore",
     "restore_qualities",
+    "scan_bcf",
     "split",
     "split_alternatives",
     "split_names",

@@ -25,22 +25,44 @@ class Tally(NamedTuple):
     culprit: int
 
 
+_TALLIES = len(Tally._fields)
+
+BCF_RECORD = np.dtype(
+    [
+        *((name, np.uint64) for name in ("id_at", "alleles_at", "gt_at", "ps_at")),
+        *(
+            (name, np.uint32)
+            for name in ("id_len", "n_alleles", "gt_type", "gt_count", "ps_type", "ps_count")
+        ),
+        *((name, np.int32) for name in ("contig", "pos")),
+    ]
+)
+"""Where a record of BCF has what: struct bk_bcf_record of native/bcf.c."""
+
+_BCF_CALLS = np.dtype(
+    [("at", np.uint64), ("type", np.uint32), ("n", np.uint32), ("n_alleles", np.int32), ("alt", np.int32)]
+)
+
+
 class PlaneRows:
-    """Planes of up to V variants of S samples that are filled row by row.
+    """Planes of up to V variants of S samples, zero until they are filled, row by row.
 
     Attributes
     ----------
     first, second, missing, haploid
         (V, W) uint64, as in variants.Planes.
     phased
-        (W,) uint64. Of the calls that were packed last: samples with two different alleles of known phase.
+        (V, W) uint64. Samples with two different alleles of known phase.
     """
 
     def __init__(self, variants: int, samples: int) -> None:
         self._samples, words = samples, words_of(samples)
-        self.first, self.second, self.missing, self.haploid = np.zeros((4, variants, words), np.uint64)
-        self.phased = np.zeros(words, np.uint64)
-        self._tally = out(4)
+        planes = np.zeros((5, variants, words), np.uint64)
+        self.first, self.second, self.missing, self.haploid, self.phased = planes
+
+    def _rows(self, rows: slice) -> tuple[Array, ...]:
+        planes = self.first, self.second, self.missing, self.haploid, self.phased
+        return tuple(plane[rows] for plane in planes)
 
     def pack(self, row: int, calls: Array, n_alleles: int, alt: int) -> Tally:
         """Fill a row with one alternate allele of a site.
@@ -61,16 +83,92 @@ class PlaneRows:
         if calls.ndim != 2 or len(calls) != self._samples:
             raise KernelError(ERR_BAD_COLUMN)
         address(calls, np.int16)
-        rows = self.first[row], self.second[row], self.missing[row], self.haploid[row]
-        numbers = ctypes.c_int32(n_alleles), ctypes.c_int32(alt)
+        numbers, tally = (ctypes.c_int32(n_alleles), ctypes.c_int32(alt)), out(_TALLIES)
+        rows = self._rows(slice(row, row + 1))
         try:
             call(
                 "bk_calls_pack",
-                *(u64(self._samples), u64(calls.shape[1]), calls, *numbers, *rows, self.phased, self._tally),
+                *(u64(self._samples), u64(calls.shape[1]), calls, *numbers, *rows, tally),
             )
         except KernelError as err:
-            raise KernelError(err.code, int(self._tally[3])) from None
-        return Tally(*self._tally.tolist())
+            raise KernelError(err.code, int(tally[3])) from None
+        return Tally(*tally.tolist())
+
+    def pack_bcf(
+        self, row: int, data: Array, n_all: int, records: Array, alts: Array, samples: Array | None
+    ) -> Array:
+        """Fill rows from ``row`` on, each with one alternate allele of a record of BCF.
+
+        Parameters
+        ----------
+        data
+            uint8. The bytes that the records were found in.
+        n_all
+            Samples of the file.
+        records, alts
+            (N,) BCF_RECORD and int32. The record of each row, and which of its alleles.
+        samples
+            (S,) uint32. Which samples of the file are those of the planes, ascending; None: all.
+
+        Returns
+        -------
+        (N, 4) uint64. A Tally each.
+
+        Raises
+        ------
+        KernelError
+            ``bad-column``: a call names an allele that the site does not have; ``where`` is its row, from 0.
+        """
+        calls = np.empty(len(records), _BCF_CALLS)
+        for name, theirs in (("at", "gt_at"), ("type", "gt_type"), ("n", "gt_count"), ("n_alleles",) * 2):
+            calls[name] = records[theirs]
+        calls["alt"] = alts
+        size = calls["n"].astype(np.uint64) << (np.maximum(calls["type"], 1) - 1).astype(np.uint64)
+        wanted = n_all if samples is None else samples.size
+        if samples is not None and samples.size and int(samples.max()) >= n_all:
+            raise KernelError(ERR_BAD_COLUMN)
+        if (
+            wanted != self._samples
+            or row + len(records) > len(self.first)
+            or (calls["type"] > 3).any()
+            or ((calls["at"] + size * np.uint64(n_all))[calls["n"] > 0] > data.size).any()
+        ):
+            raise KernelError(ERR_BAD_COLUMN)
+        tallies, rows = np.zeros((len(records), _TALLIES), np.uint64), slice(row, row + len(records))
+        address(data, np.uint8)
+        chosen = None if samples is None else np.ascontiguousarray(samples, np.uint32)
+        call(
+            "bk_bcf_pack",
+            *(data, u64(len(records)), calls, chosen, u64(wanted), *self._rows(rows), tallies),
+            where=out(),
+        )
+        return tallies
+
+
+def scan_bcf(
+    data: Array, n_samples: int, n_contigs: int, gt_key: int, ps_key: int, max_records: int
+) -> tuple[Array, int]:
+    """The whole records of BCF at the start of some bytes (BCF_RECORD), and how many bytes they take.
+
+    Parameters
+    ----------
+    gt_key, ps_key
+        Numbers of these keys in the file's dictionary; -1: it has none.
+
+    Raises
+    ------
+    KernelError
+        ``bad-record``, ``bad-tag``, ``bad-column``: ``where`` is the byte at which the record begins.
+    """
+    address(data, np.uint8)
+    records, n_records, used = np.empty(max_records, BCF_RECORD), out(), out()
+    call(
+        "bk_bcf_scan",
+        *(data, u64(data.size), ctypes.c_uint32(n_samples), ctypes.c_uint32(n_contigs)),
+        *(ctypes.c_int32(gt_key), ctypes.c_int32(ps_key), u64(max_records), records, n_records, used),
+        where=out(),
+    )
+    return records[: int(n_records[0])], int(used[0])
 
 
 def count_bits(plane: Array) -> Array:

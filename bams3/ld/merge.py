@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -11,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrow_files import write_results, write_tsv
 from ..errors import CorruptDataError, InputError
-from .table import NUMBERS
+from .table import NUMBERS, encoding, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -98,6 +101,29 @@ def tiles_of(paths: Sequence[Path]) -> tuple[dict[str, Any], list[dict[str, int]
     return first["asked"], [done for _, done in inside], [part for part, _ in inside]
 
 
+def write_merged(paths: Sequence[Path], output: Path) -> list[dict[str, int]]:
+    """Write what one run would have written, from all tiles of a plan; what was done, tile by tile.
+
+    Parameters
+    ----------
+    output
+        TSV, or by its name Parquet; ``-`` is stdout.
+
+    Raises
+    ------
+    InputError
+        Those of tiles_of.
+    """
+    asked, done, parts = tiles_of(paths)
+    like = schema(with_counts=asked["counts"], with_numbers=False)
+    if str(output) == "-":
+        write_tsv(merged(parts), like, sys.stdout.buffer)
+    else:
+        told = functools.partial(receipt, asked, done, None)
+        write_results(merged(parts), like, output, told, encoding(like))
+    return done
+
+
 def parts_in(path: Path, tiles: Sequence[dict[str, int]]) -> list[Part]:
     """The tiles that lie one after the other in a file."""
     parts, first = [], 0
@@ -150,8 +176,8 @@ class _Reader:
         at, first, end = 0, self._part.first, self._part.first + self._part.kept
         for group in range(self._file.num_row_groups):
             rows = self._file.metadata.row_group(group).num_rows
-            if at < end and at + rows > first:
-                low, high = max(first - at, 0), min(end - at, rows)
+            low, high = max(first - at, 0), min(end - at, rows)
+            if low < high:
                 yield self._file.read_row_group(group).slice(low, high - low)
             at += rows
         if at < end:

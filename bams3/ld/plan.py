@@ -16,7 +16,7 @@ from .pairs import Rule
 from .tiles import Limits, Tile, Tiling, ends_of, tiling_of, tiling_of_tiles
 
 #: Bytes that a process has before it holds variants, and what a thread needs beside them.
-_BASE_BYTES, _THREAD_BYTES = 160 << 20, 24 << 20
+_BASE_BYTES, _THREAD_BYTES = 110 << 20, 24 << 20
 #: Of a variant beside its bits: places, names, sums.
 _SITE_BYTES = 160
 #: Words of 64 bits that a core ANDs and counts in a nanosecond.
@@ -113,12 +113,15 @@ def make_plan(
         ``bad-tiles``, ``no-pairs``; ``too-little-memory`` naming the smallest that works.
     """
     ends = _ends(panel, limits)
+    if tiles is not None and max_memory_bytes is not None:
+        hint = "with --tiles the memory is what tiles of that size need: bams3 ld-plan tells"
+        raise InputError("--tiles and --max-memory exclude each other", kind="usage", hint=hint)
     if tiles is not None:
-        plan = LdPlan(panel, limits, rule, tiling_of_tiles(ends, tiles))
+        plan = LdPlan(panel, limits, rule, tiling_of_tiles(ends, tiles, is_band=limits.is_band))
     else:
         blocks = 1 if max_memory_bytes is None else _fewest_blocks(panel, rule, max_memory_bytes, workers)
-        plan = LdPlan(panel, limits, rule, tiling_of(ends, blocks))
-    if not plan.tiling.tiles:
+        plan = LdPlan(panel, limits, rule, tiling_of(ends, blocks, is_band=limits.is_band))
+    if not plan.tiling.pairs:
         hint = "a panel of one variant, or limits that are too narrow"
         raise InputError(f"{panel.name}: no two variants are to be paired", kind="no-pairs", hint=hint)
     return plan

@@ -14,12 +14,29 @@ from ..arrow_files import write_parquet
 from .blocks import Block
 from .merge import merged, parts_in, receipt
 from .pairs import pairs_of_tile
-from .plan import LdPlan
+from .plan import LdPlan, Panel
 from .table import as_table, encoding, schema
 from .tiles import Tile
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class HeldBlocks:
+    """Blocks of a panel; the two of a tile are kept for the next one, which often shares one with it."""
+
+    def __init__(self, panel: Panel) -> None:
+        self._panel = panel
+        self._held: dict[tuple[int, int], Block] = {}
+
+    def of(self, tile: Tile) -> tuple[Block, Block]:
+        """Rows and columns of a tile, the same block on the diagonal."""
+        spans = tile.rows, tile.columns
+        self._held = {span: self._held[span] for span in spans if span in self._held}
+        for span in spans:
+            if span not in self._held:
+                self._held[span] = Block(span[0], self._panel.sites(*span), self._panel.planes(*span))
+        return self._held[tile.rows], self._held[tile.columns]
 
 
 @dataclass
@@ -36,6 +53,10 @@ class Run:
         Told how many more pairs were computed.
     done
         Of each tile that is done: number, first variant of its rows, pairs computed and kept.
+    as_part
+        Whether what is written can be merged, even of all tiles.
+    blocks
+        Where blocks are taken from; None: they are read anew.
     """
 
     plan: LdPlan
@@ -45,11 +66,13 @@ class Run:
     with_counts: bool = False
     on_pairs: Callable[[int], None] = lambda _: None
     done: list[dict[str, int]] = field(default_factory=list)
+    as_part: bool = False
+    blocks: HeldBlocks | None = None
 
     @property
     def is_part(self) -> bool:
         """Whether there are other tiles too: then they are to be merged."""
-        return len(self.tiles) < len(self.plan.tiling.tiles)
+        return self.as_part or len(self.tiles) < len(self.plan.tiling.tiles)
 
     @property
     def schema(self) -> pa.Schema:
@@ -94,17 +117,12 @@ class Run:
 
     def _pairs(self, tiles: Sequence[Tile], pool: ThreadPoolExecutor, like: pa.Schema) -> Iterator[pa.Table]:
         plan, samples = self.plan, len(self.plan.panel.samples)
-        held: dict[tuple[int, int], Block] = {}
+        blocks = self.blocks or HeldBlocks(plan.panel)
         for tile in tiles:
-            held = {span: held.get(span) or _read(plan, span) for span in (tile.rows, tile.columns)}
-            sides, kept = (held[tile.rows], held[tile.columns]), 0
+            sides, kept = blocks.of(tile), 0
             for some, n in pairs_of_tile(*sides, samples, plan.limits, plan.rule, pool, self.workers + 1):
                 kept += len(some.a)
                 self.on_pairs(n)
                 yield as_table(some, *sides, self.contigs, like)
             told = {"tile": tile.number, "block": tile.rows[0], "pairs": tile.pairs, "kept": kept}
             self.done.append(told)
-
-
-def _read(plan: LdPlan, span: tuple[int, int]) -> Block:
-    return Block(span[0], plan.panel.sites(*span), plan.panel.planes(*span))

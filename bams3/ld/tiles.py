@@ -1,7 +1,8 @@
 """Tiles: which pairs of variants there are, and how they are cut into squares of a triangle or a band.
 
 A block is a run of consecutive variants, a tile the pairs of block i with block j, i <= j. Blocks are of
-equal size; tiles are numbered from 1 by row and then by column, and those without pairs are left out.
+equal size; tiles are numbered from 1 by row and then by column. In a band, where pairs are no further apart
+than given, those without pairs are left out.
 """
 
 from __future__ import annotations
@@ -36,8 +37,13 @@ class Limits:
     max_variants: int | None = None
     inter_chr: bool = False
 
+    @property
+    def is_band(self) -> bool:
+        """Whether only near variants are paired."""
+        return self.max_distance_bp is not None or self.max_variants is not None
+
     def __post_init__(self) -> None:
-        if self.inter_chr and (self.max_distance_bp is not None or self.max_variants is not None):
+        if self.inter_chr and self.is_band:
             message = "pairs of different contigs have no distance: leave out one of the two"
             raise InputError(message, kind="usage")
         for name, words in (("max_distance_bp", "distance"), ("max_variants", "number of variants")):
@@ -125,7 +131,7 @@ def spans_of(tile_rows: tuple[int, int], tile_columns: tuple[int, int], ends: Ar
     return begins, np.maximum(begins, stops)
 
 
-def tiling_of(ends: Array, blocks: int) -> Tiling:
+def tiling_of(ends: Array, blocks: int, *, is_band: bool) -> Tiling:
     """The tiles of ``blocks`` equal blocks of variants.
 
     Parameters
@@ -139,15 +145,16 @@ def tiling_of(ends: Array, blocks: int) -> Tiling:
         own = ends[rows[0] : rows[1]]
         furthest = int(own.max(initial=0))
         for columns in pairwise(bounds[i:]):
-            if columns[0] >= furthest:
+            if is_band and columns[0] >= furthest:
                 break
             begins, stops = spans_of(rows, columns, own)
-            if pairs := int((stops - begins).sum()):
+            pairs = int((stops - begins).sum())
+            if pairs or not is_band:
                 tiles.append(Tile(len(tiles) + 1, rows, columns, pairs))
     return Tiling(blocks, tuple(tiles))
 
 
-def tiling_of_tiles(ends: Array, tiles: int) -> Tiling:
+def tiling_of_tiles(ends: Array, tiles: int, *, is_band: bool) -> Tiling:
     """The tiling that has so many tiles.
 
     Raises
@@ -156,18 +163,20 @@ def tiling_of_tiles(ends: Array, tiles: int) -> Tiling:
         kind ``bad-tiles``: no number of blocks makes that many; names the nearest numbers that are possible.
     """
     low = high = 1
-    while len(tiling_of(ends, high).tiles) < tiles and high < len(ends):
+    while len(tiling_of(ends, high, is_band=is_band).tiles) < tiles and high < len(ends):
         low, high = high, min(2 * high, len(ends))
     while low < high:  # the first number of blocks with at least as many tiles
         middle = (low + high) // 2
-        if len(tiling_of(ends, middle).tiles) >= tiles:
+        if len(tiling_of(ends, middle, is_band=is_band).tiles) >= tiles:
             high = middle
         else:
             low = middle + 1
-    found = tiling_of(ends, low)
+    found = tiling_of(ends, low, is_band=is_band)
     if len(found.tiles) == tiles:
         return found
-    below = [len(tiling_of(ends, low - 1).tiles)] if low > 1 and len(found.tiles) > tiles else []
+    below = []
+    if low > 1 and len(found.tiles) > tiles:
+        below = [len(tiling_of(ends, low - 1, is_band=is_band).tiles)]
     nearest = " and ".join(f"{n:,}" for n in [*below, len(found.tiles)])
     raise InputError(
         f"blocks of equal size do not make {tiles:,} tiles",

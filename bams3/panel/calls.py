@@ -8,13 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from ..columns import Array
 from ..errors import InputError
 from ..format import spec
 from ..format.panel_block import block_variants
 from ..kernels import PlaneRows
 from ..regions import ContigTable, parse_region
-from .blocks import Note, Site
+from .blocks import Site
 
 _NAMED = 3
 
@@ -85,7 +84,7 @@ class Run:
 
     planes: PlaneRows
     sites: list[Site] = field(default_factory=list)
-    is_phased: list[bool] | Array = field(default_factory=list)
+    is_phased: list[bool] = field(default_factory=list)
 
 
 class CallSource(Protocol):
@@ -139,10 +138,16 @@ class RunRoom:
     def add(self, site: Site, is_phased: bool) -> bool:
         """Keep the row that was filled; whether the run is full."""
         self.run.sites.append(site)
-        assert isinstance(self.run.is_phased, list)
         self.run.is_phased.append(is_phased)
         self._text += len(site.id) + len(site.ref) + len(site.alt)
         return self.row == self.variants or self._text >= spec.BLOCK_TEXT_BYTES
+
+    def extend(self, sites: Sequence[Site]) -> bool:
+        """Keep rows that were filled, of sites that are not phased; whether the run is full."""
+        is_full = False
+        for site in sites:
+            is_full |= self.add(site, False)
+        return is_full
 
     def take(self) -> Run:
         """The run, in whose place a new one begins."""
@@ -240,19 +245,3 @@ def allele_ids(name: str | None, alts: Sequence[str]) -> list[str | None]:
         return [name] * len(alts)
     parts = name.split(";")
     return list(parts) if len(parts) == len(alts) else [f"{name}_{alt}" for alt in alts]
-
-
-__all__ = [
-    "CallSource",
-    "Choice",
-    "Counts",
-    "FileOrder",
-    "Note",
-    "OnProgress",
-    "Run",
-    "RunRoom",
-    "Wanted",
-    "allele_ids",
-    "chosen_samples",
-    "some",
-]

@@ -63,10 +63,10 @@ class PlinkPanel:
     def __init__(self, prefix: Path, *, on_note: Note | None = None) -> None:
         self.path, self._bim, fam = (prefix.with_name(prefix.name + end) for end in (".bed", ".bim", ".fam"))
         for path in (self.path, self._bim, fam):
-            _check_there(path)
+            check_there(path)
         self.samples = _samples(fam, on_note)
         self._row_bytes = (len(self.samples) + 3) // 4
-        self._variants = sum(1 for _ in _rows(self._bim, "bad-bim"))
+        self._variants = sum(1 for _ in rows_of(self._bim, "bad-bim"))
         if not self._variants:
             raise InputError(f"{self._bim}: has no variants", kind="no-variants")
         self._check_bed()
@@ -85,7 +85,7 @@ class PlinkPanel:
         most, sites = block_variants(len(self.samples)), list[Site]()
         first, step = (which.i - 1, which.n) if which else (0, 1)
         with self.path.open("rb") as file:
-            for number, site in enumerate(self._sites()):
+            for number, site in enumerate(self.sites()):
                 if ids is not None:
                     ids.add(site.id)
                 if is_own(number, which):
@@ -110,8 +110,9 @@ class PlinkPanel:
         codes: Array = _OF_BYTE[np.frombuffer(raw, np.uint8)].view(np.uint8).reshape(len(numbers), -1)
         return codes[:, : len(self.samples)]
 
-    def _sites(self) -> Iterator[Site]:
-        for line, cells in _rows(self._bim, "bad-bim"):
+    def sites(self) -> Iterator[Site]:
+        """Every variant without its genotypes; InputError ``bad-bim``."""
+        for line, cells in rows_of(self._bim, "bad-bim"):
             if len(cells) != 6:
                 message = f"{self._bim} line {line}: {len(cells)} columns where a .bim has 6"
                 hint = "they are: contig, id, centimorgans, position, allele 1, allele 2"
@@ -125,9 +126,7 @@ class PlinkPanel:
             yield Site(contig, start_bp, id_or_place(name, contig, start_bp, a, b), a, b)
 
     def _find(self, number: int) -> tuple[Site, str]:
-        return next(
-            (site, f"variant {k + 1} ({site})") for k, site in enumerate(self._sites()) if k == number
-        )
+        return next((site, f"variant {k + 1} ({site})") for k, site in enumerate(self.sites()) if k == number)
 
     def _check_bed(self) -> None:
         with self.path.open("rb") as file:
@@ -151,9 +150,12 @@ _UNIQUE_HINT = (
 )
 
 
-def _check_there(path: Path) -> None:
+_FILES_HINT = "give the path without .bed, .bim and .fam, and all three files beside each other"
+
+
+def check_there(path: Path, hint: str = _FILES_HINT) -> None:
+    """Whether a file can be read; ``hint`` says what is to be given where it is not there."""
     if not path.exists():
-        hint = "--bfile takes the path without .bed, .bim and .fam, and all three files"
         raise InputError(f"{path}: no such file", kind="no-such-file", hint=hint)
     if not path.is_file():
         raise InputError(f"{path}: not a regular file", kind="not-a-file")
@@ -161,7 +163,7 @@ def _check_there(path: Path) -> None:
         raise InputError(f"{path}: cannot be read", kind="not-readable")
 
 
-def _rows(path: Path, kind: str) -> Iterator[tuple[int, list[str]]]:
+def rows_of(path: Path, kind: str) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of every line that is not empty."""
     try:
         with path.open(encoding="utf-8") as lines:
@@ -173,25 +175,30 @@ def _rows(path: Path, kind: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _samples(fam: Path, on_note: Note | None) -> tuple[str, ...]:
-    """(S,) The name of every sample: its IID, or FID_IID where an IID comes twice."""
+    """(S,) The name of every sample."""
     people = []
-    for line, cells in _rows(fam, "bad-fam"):
+    for line, cells in rows_of(fam, "bad-fam"):
         if len(cells) < 6:
             message = f"{fam} line {line}: {len(cells)} columns where a .fam has 6"
             raise InputError(
                 message, kind="bad-fam", hint="they start with the family's id and the sample's id"
             )
         people.append((line, cells[0], cells[1]))
+    return names_of(fam, people, on_note)
+
+
+def names_of(path: Path, people: list[tuple[int, str, str]], on_note: Note | None) -> tuple[str, ...]:
+    """(S,) The IID of each sample (line, FID, IID), or FID_IID where an IID comes twice."""
     if not people:
-        raise InputError(f"{fam}: has no samples", kind="no-samples")
+        raise InputError(f"{path}: has no samples", kind="no-samples")
     twin = _twin([(line, iid) for line, _, iid in people])
     if twin is None:
         return tuple(iid for _, _, iid in people)
     full = [(line, f"{fid}_{iid}") for line, fid, iid in people]
     if again := _twin(full):
-        raise InputError(f"{fam}: {again} are one sample, by FID and IID", kind="doubled-sample")
+        raise InputError(f"{path}: {again} are one sample, by FID and IID", kind="doubled-sample")
     if on_note:
-        on_note(f"{fam}: {twin} have one IID, so samples are named FID_IID, such as {full[0][1]}")
+        on_note(f"{path}: {twin} have one IID, so samples are named FID_IID, such as {full[0][1]}")
     return tuple(name for _, name in full)
 
 

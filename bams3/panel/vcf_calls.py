@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from .vcf import SoundRecords, check_file, open_vcf
 _RECORDS_AT_ONCE = 256
 
 # Phase sets by number: not seen yet, and a call without one; others are below.
-_UNSEEN, _NO_SET = 1 << 62, 1 << 61
+_UNSEEN, NO_SET = 1 << 62, 1 << 61
 _MISSING_INT = -(1 << 31)
 
 
@@ -91,12 +91,15 @@ class VcfCalls:
         """Every alternate allele of a record as a variant; runs that became full."""
         calls, is_phased = self._calls(record, site), True
         for number, (name, alt) in enumerate(zip(allele_ids(record.ID, alts), alts, strict=True), 1):
-            tally = self._pack(room.run.planes, room.row, calls, len(alts) + bool(record.ALT), number, site)
+            row = room.row
+            tally = self._pack(room.run.planes, row, calls, len(alts) + bool(record.ALT), number, site)
             if number == 1:
                 self.counts.half_calls += tally.half
                 is_phased = not tally.unphased
                 if sets is not None:
-                    is_phased &= sets.agree(site.contig, record, room.run.planes.phased)
+                    is_phased &= sets.agree(
+                        site.contig, _sets_of(record, len(self.samples)), room.run.planes.phased[row]
+                    )
             name = id_or_place(name, site.contig, site.start_bp, site.ref, alt)
             if room.add(site._replace(id=name, alt=alt), is_phased):
                 yield room.take()
@@ -119,14 +122,23 @@ class VcfCalls:
         try:
             tally = rows.pack(row, calls, n_alleles, alt)
         except KernelError as err:
-            message = f"{self.path}: {site}: a genotype names an allele that the record does not have"
-            raise CorruptDataError(message, kind="bad-genotype") from err
+            raise bad_genotype(self.path, site) from err
         if tally.polyploid:
-            who = self.samples[tally.culprit]
-            message = f"{self.path}: {site}: {who} has more than two alleles"
-            hint = "calls have one or two alleles here; bcftools +fixploidy or +setGT mends them"
-            raise InputError(message, kind="polyploid", hint=hint)
+            raise polyploid(self.path, site, self.samples[tally.culprit])
         return tally
+
+
+def bad_genotype(path: Path, site: Site) -> CorruptDataError:
+    """The error for a call of an allele that is not there."""
+    message = f"{path}: {site}: a genotype names an allele that the record does not have"
+    return CorruptDataError(message, kind="bad-genotype")
+
+
+def polyploid(path: Path, site: Site, sample: str) -> InputError:
+    """The error for a call of three alleles or more."""
+    message = f"{path}: {site}: {sample} has more than two alleles"
+    hint = "calls have one or two alleles here; bcftools +fixploidy or +setGT mends them"
+    return InputError(message, kind="polyploid", hint=hint)
 
 
 class PhaseSets:
@@ -135,12 +147,15 @@ class PhaseSets:
     def __init__(self, samples: int) -> None:
         self._contig, self._first = "", np.full(samples, _UNSEEN, np.int64)
 
-    def agree(self, contig: str, record: Any, phased: Array) -> bool:
-        """Whether the phased heterozygous calls (bits) of a record lie in these sets."""
+    def agree(self, contig: str, sets: Array | None, phased: Array) -> bool:
+        """Whether the phased heterozygous calls (bits, W words) of a site lie in these sets.
+
+        ``sets`` are those of the site, as numbers of samples (S,) int64; None: it has none.
+        """
         if contig != self._contig:
             self._contig = contig
             self._first.fill(_UNSEEN)
-        found = _sets_of(record, len(self._first))
+        found = np.full(len(self._first), NO_SET) if sets is None else sets
         is_het = np.unpackbits(phased.view(np.uint8), bitorder="little")[: len(found)].astype(bool)
         is_new = is_het & (self._first == _UNSEEN)
         self._first[is_new] = found[is_new]
@@ -154,13 +169,17 @@ def _phase_sets(vcf: Any, samples: int) -> PhaseSets | None:
     return PhaseSets(samples) if has_sets else None
 
 
-def _sets_of(record: Any, samples: int) -> Array:
-    """(S,) int64. The phase set of each sample."""
+def _sets_of(record: Any, samples: int) -> Array | None:
+    """(S,) int64. The phase set of each sample; None where the record has none."""
     values = record.format("PS")
     if values is None:
-        return np.full(samples, _NO_SET, np.int64)
+        return None
     if values.dtype.kind in "iu":
         first = values.reshape(samples, -1)[:, 0].astype(np.int64)
-        return np.where(first == _MISSING_INT, _NO_SET, first)
-    names = [str(value) for value in values.reshape(-1)]
-    return np.array([_NO_SET if name in ("", ".") else hash(name) >> 8 for name in names], np.int64)
+        return np.where(first == _MISSING_INT, NO_SET, first)
+    return numbered(str(value) for value in values.reshape(-1))
+
+
+def numbered(names: Iterable[str]) -> Array:
+    """int64. A number for each name of a phase set."""
+    return np.array([NO_SET if name in ("", ".") else hash(name) >> 8 for name in names], np.int64)

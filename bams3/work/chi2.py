@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,13 +16,11 @@ from ..chi2.results import schema
 from ..chi2.run import run_tests
 from ..chi2.summary import Summary, place_beside, write_with_summary
 from ..columns import Array
-from ..files import remove_leftovers
 from ..genotype_counts import CountBlock, read_genotype_counts
 from ..slices import MOST_SLICES, Slice
-from ..store import LocalStore, Store
 from ..tables import CountedRegion
 from .inputs import Input, TableInput
-from .jobs import Job, result_file, safe
+from .jobs import Job, OfOneInput, remove_what_was_left, result_file, safe
 
 #: Seconds of one core of a byte of a table's text: that is read, by every unit; and whose probesets are
 #: tested, which is by the unit that they are of, and may be ten times less where no table is drawn.
@@ -34,7 +30,7 @@ _LEAST_MB, _NAMES = 400, 1 / 8
 
 
 @dataclass(frozen=True)
-class Chi2:
+class Chi2(OfOneInput):
     """Tests of a slice of a table's probesets: the result is a Parquet file and the summary beside it.
 
     Attributes
@@ -52,6 +48,9 @@ class Chi2:
 
     name: ClassVar[str] = "chi2"
     input: ClassVar[type[Input]] = TableInput
+    gathered: ClassVar[str] = "chi2.tsv"
+    beside: ClassVar[str] = "its summary"
+    drawn_by: ClassVar[str] = "chi2-plot"
     n: int = 1
     options: Options = field(default_factory=Options)
     sum_duplicates: bool = False
@@ -83,8 +82,7 @@ class Chi2:
         for key, which in zip(job.keys, places, strict=True):
             file = f"{self.name}/{safe(job.sample)}.{which.i}-of-{which.n}.{key[:8]}.parquet"
             beside = place_beside(Path(file), "json").as_posix()
-            if isinstance(job.work, LocalStore):
-                remove_leftovers(Path(job.work.name, file))
+            remove_what_was_left(job.work, file)
             # The summary is in its place before the results are: who sees those has both.
             with result_file(job.work, file) as path, result_file(job.work, beside) as summary:
                 self._test(job, which, path, summary)
@@ -103,21 +101,7 @@ class Chi2:
             write_parquet(run_tests(read, summary, job.threads), schema(), path)
         beside.write_text(summary.as_json(), encoding="utf-8")
 
-    def write_merged(self, work: Store, results: Sequence[Mapping[str, Any]], path: Path) -> None:
-        """Write what chi2-batch would have written of the whole table, from results of all units.
-
-        Raises
-        ------
-        InputError
-            Those of merge_slices: files of results are not what units wrote.
-        """
-        with contextlib.ExitStack() as stack:
-            folder = Path(work.name)
-            if not isinstance(work, LocalStore):
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bams3-")))
-                (folder / self.name).mkdir()
-                for key in (key for result in results for key in (result["file"], *result["beside"])):
-                    (folder / key).write_bytes(work.get(key))
-            summary, tables = merge_slices([folder / result["file"] for result in results])
-            summary.given = self.given
-            write_with_summary(tables, summary, path)
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        summary, tables = merge_slices(parts)
+        summary.given = self.given
+        write_with_summary(tables, summary, path)

@@ -19,8 +19,8 @@ from ..slices import Slice, format_slices
 from ..store import Store, is_s3
 from ..store.base import MissingObjectError
 from ..tables import REGION_COLUMNS, CountedRegion, CountTable
-from .chi2 import Chi2
 from .inputs import OpenStore
+from .jobs import OfOneInput
 from .journal import LOGS, Attempt, Receipt, State, read_attempts, receipts
 from .plan import Plan, PlanSample, each
 
@@ -144,15 +144,20 @@ def _why(plan: Plan, state: State, number: int) -> str:
 
 
 @dataclass(frozen=True)
-class Gathered:
-    """What a plan came to: region tables by name, and other files by theirs.
+class Large:
+    """The file that results of a kind become, written to a path with what belongs beside it."""
 
-    ``large`` are those that are written to a path, with what belongs beside them, and not held in memory.
-    """
+    kind: OfOneInput
+    write: Callable[[Path], None]
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What a plan came to: region tables by name, other files by theirs, and those not held in memory."""
 
     tables: dict[str, CountTable]
     files: dict[str, bytes]
-    large: dict[str, Callable[[Path], None]]
+    large: list[Large]
 
 
 def gather(plan: Plan, work: Store, beside: str, open_store: OpenStore) -> Gathered:
@@ -175,14 +180,14 @@ def gather(plan: Plan, work: Store, beside: str, open_store: OpenStore) -> Gathe
             kind="missing-units",
             hint=f"run {slices} of the plan; bams3 status --missing lists all",
         )
-    out = Gathered({}, {}, {})
+    out = Gathered({}, {}, [])
     for number, kind in enumerate(plan.kinds):
         if kind.name == "stats":
             out.files.update(_multiqc(plan, found, number))
             continue
-        if isinstance(kind, Chi2):
+        if isinstance(kind, OfOneInput):
             done = [found[plan.key(unit)].result for unit in plan.numbers_of(0, number)]
-            out.large["chi2.tsv"] = partial(kind.write_merged, work, done)
+            out.large.append(Large(kind, partial(kind.write_gathered, work, done)))
             continue
         results = _results(plan, found, number)
         if kind.name == "count":

@@ -1,4 +1,4 @@
-"""What units read: the store of a sample, or a table of genotype counts; and how a change is noticed."""
+"""What units read: stores of samples, a table of genotype counts, a panel; and how a change is noticed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, cast
 
 from ..errors import Bams3Error, InputError
 from ..format import spec
+from ..ld.run import HeldBlocks
+from ..panel.stored import StoredPanel
 from ..query import StoreReader
 from ..regions import Region
 from ..store import Store, is_s3
@@ -99,6 +101,37 @@ class StoreInput:
 
 def _hash_of(manifest: bytes) -> str:
     return hashlib.sha256(manifest).hexdigest()[:16]
+
+
+class PanelInput:
+    """A panel of genotypes, known by its manifest's hash.
+
+    Attributes
+    ----------
+    panel, blocks
+        The panel, and its variants block by block, as tiles need them.
+
+    Raises
+    ------
+    InputError, CorruptDataError
+        From its making: ``not-a-panel``, those of the manifest.
+    """
+
+    noun: ClassVar[str] = "panel"
+
+    def __init__(self, address: str, open_store: OpenStore) -> None:
+        self.panel = StoredPanel(open_store(address))
+        self.blocks = HeldBlocks(self.panel)
+        self.identity = self.panel.identity
+
+    def load(self, regions: Sequence[CountedRegion]) -> StoredPanel:
+        """The panel itself, which says what tiles cost."""
+        del regions
+        return self.panel
+
+    @staticmethod
+    def identity_now(address: str, open_store: OpenStore) -> str:
+        return hashlib.sha256(open_store(address).get(spec.MANIFEST_KEY)).hexdigest()
 
 
 class TableInput:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from ..columns import Array
-from ..files import replaced
+from ..files import remove_leftovers, replaced
+from ..ld.tiles import Tile
 from ..slices import Slice
 from ..store import LocalStore, Store
 from ..tables import CountedRegion
 from .inputs import Input
 
-#: What of its sample a unit is of: a region, a slice of a table's probesets, or None: all.
-Place = CountedRegion | Slice | None
+#: What of its sample a unit is of: a region, a slice of a table's probesets, a tile of a panel's pairs of
+#: variants, or None: all.
+Place = CountedRegion | Slice | Tile | None
 
 In = TypeVar("In")
 
@@ -28,6 +30,15 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 def safe(name: str) -> str:
     """A name as that of a file may be."""
     return _UNSAFE.sub("_", name)[:100]
+
+
+def in_words(place: Place) -> str:
+    """How a unit's name goes on behind that of its sample: `` at chr20:1001-2000``, ``, slice 3/8``."""
+    if place is None:
+        return ""
+    if isinstance(place, Tile):
+        return f", tile {place.number}"
+    return f", slice {place}" if isinstance(place, Slice) else f" at {place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,58 @@ class Kind(Protocol):
 
     def run(self, job: Job[Any], places: Sequence[Any]) -> Iterator[Any]:
         """Results of units, one a place, as JSON values."""
+
+
+class OfOneInput:
+    """What kinds share whose units are parts of one input, not of samples: their results become one file.
+
+    Attributes
+    ----------
+    gathered
+        That file's name, by which it is known whether it is text.
+    beside
+        What else lies beside it, in words.
+    drawn_by
+        The command that draws it; empty where there is none.
+    """
+
+    gathered: ClassVar[str]
+    beside: ClassVar[str] = ""
+    drawn_by: ClassVar[str] = ""
+
+    def write_gathered(self, work: Store, results: Sequence[Mapping[str, Any]], path: Path) -> None:
+        """Write what one command would have written of the whole input, from results of all units.
+
+        Raises
+        ------
+        InputError
+            Files of results are not what units wrote.
+        """
+        with _local(work, results) as parts:
+            self.join(parts, path)
+
+    def join(self, parts: Sequence[Path], path: Path) -> None:
+        """Write files of results as one."""
+        raise NotImplementedError
+
+
+@contextlib.contextmanager
+def _local(work: Store, results: Sequence[Mapping[str, Any]]) -> Iterator[list[Path]]:
+    """Files of results on a disk, with what belongs beside them."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(work.name)
+        if not isinstance(work, LocalStore):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bams3-")))
+            for key in (key for result in results for key in (result["file"], *result.get("beside", ()))):
+                (folder / key).parent.mkdir(exist_ok=True)
+                (folder / key).write_bytes(work.get(key))
+        yield [folder / result["file"] for result in results]
+
+
+def remove_what_was_left(work: Store, key: str) -> None:
+    """Remove what processes that were killed had begun to write of a result."""
+    if isinstance(work, LocalStore):
+        remove_leftovers(Path(work.name, key))
 
 
 @contextlib.contextmanager

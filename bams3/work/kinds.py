@@ -15,8 +15,9 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from typing import IO, Any, ClassVar
 
 import numpy as np
@@ -27,6 +28,8 @@ from ..coverage import Rules
 from ..depth import depths_of
 from ..errors import Bams3Error, InputError
 from ..filters import Filters
+from ..ld.pairs import Rule
+from ..ld.tiles import Limits, Tile, Tiling
 from ..query import NO_FILTERS
 from ..regions import Region
 from ..sam import write_alignments
@@ -35,6 +38,7 @@ from ..tables import CountedRegion
 from .chi2 import Chi2
 from .inputs import Input, StoreInput
 from .jobs import Job, Kind, Place, result_file
+from .ld import Ld
 from .loads import Load
 
 #: What {words} in a command of ``exec`` stand for.
@@ -272,25 +276,44 @@ class StatsOf:
         yield {"general": multiqc_general(stats, job.sample), "graph": multiqc_graph(stats, job.sample)}
 
 
-KINDS: dict[str, type[Any]] = {kind.name: kind for kind in (Count, Coverage, Records, Exec, StatsOf, Chi2)}
+KINDS: dict[str, type[Any]] = {
+    kind.name: kind for kind in (Count, Coverage, Records, Exec, StatsOf, Chi2, Ld)
+}
 
 
 def to_json(kind: Kind) -> dict[str, Any]:
     """A kind and what it is asked, as a plan holds it."""
-    return {"kind": kind.name, **asdict(kind)}  # type: ignore[call-overload]
+    fields = asdict(kind)  # type: ignore[call-overload]
+    if "rule" in fields:
+        fields["rule"]["min_r2"] = str(fields["rule"]["min_r2"])
+    return {"kind": kind.name, **fields}
+
+
+def _filters(value: dict[str, Any]) -> Filters:
+    subsample = tuple(value["subsample"]) if value["subsample"] else None
+    return Filters(**{**value, "read_groups": tuple(value["read_groups"]), "subsample": subsample})
+
+
+def _tiling(value: list[Any]) -> Tiling:
+    blocks, rows = value
+    tiles = [Tile(number, (*rows,), (*columns,), pairs) for number, rows, columns, pairs in rows]
+    return Tiling(blocks, tuple(tiles))
+
+
+#: What makes values of those fields of kinds that JSON does not hold as they are.
+_VALUES: dict[str, Callable[[Any], Any]] = {
+    "filters": _filters,
+    "options": lambda value: Options(**value),
+    "limits": lambda value: Limits(**value),
+    "rule": lambda value: Rule(**{**value, "min_r2": Fraction(value["min_r2"])}),
+    "tiling": _tiling,
+}
 
 
 def from_json(value: dict[str, Any]) -> Kind:
-    """The kind that ``to_json`` gave; KeyError or TypeError where it is none."""
-    fields = {name: item for name, item in value.items() if name != "kind"}
-    if "filters" in fields:
-        more = fields["filters"]
-        more["read_groups"] = tuple(more["read_groups"])
-        more["subsample"] = tuple(more["subsample"]) if more["subsample"] else None
-        fields["filters"] = Filters(**more)
-    if "options" in fields:
-        fields["options"] = Options(**fields["options"])
-    kind: Kind = KINDS[value["kind"]](**fields)
+    """The kind that ``to_json`` gave; KeyError, TypeError or ValueError where it is none."""
+    fields = {name: _VALUES.get(name, lambda item: item)(item) for name, item in value.items()}
+    kind: Kind = KINDS[fields.pop("kind")](**fields)
     return kind
 
 
@@ -299,5 +322,7 @@ def key_of(kind: Kind, identity: str, sample: str, place: Place) -> str:
     where = "" if place is None else str(place)
     if isinstance(place, CountedRegion):
         where = f"{place.contig}\0{place.start_bp}\0{place.end_bp}"
+    elif isinstance(place, Tile):
+        where = f"{place.number}\0{place.rows}\0{place.columns}"
     text = f"1\0{kind.name}\0{kind.question(sample, place)}\0{identity}\0{where}"
     return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=10).hexdigest()

@@ -21,12 +21,11 @@ import numpy as np
 
 from ..columns import Array
 from ..errors import CorruptDataError, InputError
-from ..slices import Slice
 from ..store import is_s3
 from ..tables import CountedRegion
 from . import kinds
 from .inputs import OpenStore
-from .jobs import Kind, Place
+from .jobs import Kind, Place, in_words
 
 FORMAT, VERSION = "bams3-plan", 1
 #: Stores that are asked at once where they are far away.
@@ -41,7 +40,7 @@ R = TypeVar("R")
 class PlanSample(NamedTuple):
     """A sample's name, the address of its store, and what tells that from what it was before.
 
-    Where probesets are tested, it is their table.
+    Where probesets are tested it is their table, and of LD a panel.
     """
 
     name: str
@@ -132,11 +131,10 @@ class Plan:
         return kinds.key_of(self.kinds[unit.kind], sample.identity, sample.name, self.place_of(unit))
 
     def describe(self, number: int) -> str:
-        """What a user calls a unit: ``count of NA12878 at chr20:1001-2000 (exon1)``, or of a slice."""
+        """What a user calls a unit: ``count of NA12878 at chr20:1001-2000 (exon1)``."""
         unit = self.unit(number)
         place = self.place_of(unit)
-        where = "" if place is None else f", slice {place}" if isinstance(place, Slice) else f" at {place}"
-        return f"{self.kinds[unit.kind].name} of {self.samples[unit.sample].name}{where}"
+        return f"{self.kinds[unit.kind].name} of {self.samples[unit.sample].name}{in_words(place)}"
 
     def slice_units(self, number: int) -> range:
         """Units of a slice (from 1).

@@ -18,9 +18,8 @@ from typing import Any, NoReturn, cast
 from .. import kernels
 from ..errors import Bams3Error, InputError
 from ..store import Requests, Store
-from .chi2 import Chi2
 from .inputs import Input, OpenStore
-from .jobs import Job
+from .jobs import Job, OfOneInput
 from .kinds import Exec, Records
 from .plan import Plan, Unit
 
@@ -147,7 +146,8 @@ class _Runner:
         Units that are asked together and fail are run one by one, so that the others are done.
         """
         units = [self._plan.unit(number) for number in numbers]
-        singly = isinstance(self._plan.kinds[units[0].kind], (Exec, Records, Chi2))  # nothing is run twice
+        kind = self._plan.kinds[units[0].kind]
+        singly = isinstance(kind, (Exec, Records, OfOneInput))  # nothing is run twice
         while units:
             start_s, said = time.perf_counter(), 0
             try:

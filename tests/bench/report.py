@@ -344,6 +344,55 @@ def _chi2_notes(rows: list[Row]) -> list[str]:
     return out
 
 
+# ---- linkage disequilibrium ----
+
+#: Millions of pairs a second of other programs, measured once on such a machine with two threads.
+_ELSEWHERE = (
+    ("tomahawk 0.7, phased", 15.0),
+    ("tomahawk 0.7, unphased", 2.9),
+    ("plink2 alpha 7.4 --r2-phased", 9.5),
+    ("plink2 alpha 7.4 --r2-unphased", 16.7),
+)
+
+
+def render_ld(rows: list[Row]) -> str:
+    """All pairs beside plink, the kernel by instructions, import, and memory of tiles."""
+    plink = next(row for row in rows if row["of"] == "pairs" and row["tool"] != "bams3")
+    lines = ["| all pairs, r2 >= 0.1 | seconds | million pairs/s | times plink 1.9 | peak memory |"]
+    lines += ["|---|---|---|---|---|"]
+    for row in (row for row in rows if row["of"] == "pairs"):
+        times = statistics.median(plink["seconds"]) / statistics.median(row["seconds"])
+        rate = row["pairs"] / statistics.median(row["seconds"]) / 1e6
+        what = f"{row['tool']}, {row['form']}"
+        memory = f"{_mb(max(row['peak_bytes']))} MB"
+        lines.append(f"| {what} | {_seconds(row)} | {_three_digits(rate)} | {times:.1f} | {memory} |")
+    lines += [f"| {name} (measured elsewhere) | | {rate} | | |" for name, rate in _ELSEWHERE]
+    lines += ["", "| kernel, one core | | million pairs/s | popcounts a clock cycle |", "|---|---|---|---|"]
+    for row in (row for row in rows if row["of"] == "kernel"):
+        what = f"{row['form']}{', values missing' * row['partial']} | {row['instructions']}"
+        share = row["popcounts_per_s"] / row["mhz"] / 1e6
+        lines.append(f"| {what} | {_three_digits(row['pairs_per_s'] / 1e6)} | {share:.2f} |")
+    ours, theirs = (row for row in rows if row["of"] == "import")
+    quotient = statistics.median(ours["seconds"]) / statistics.median(theirs["seconds"])
+    lines += [
+        "",
+        f"Import of a BCF: {_seconds(ours)}; `{theirs['command']}` {_seconds(theirs)}: {quotient:.2f}.",
+    ]
+    if any(row["of"] == "tile" for row in rows):
+        lines += ["", "| tile of 1,000,000 variants | variants in memory | peak memory | promised |"]
+        lines += ["|---|---|---|---|"]
+    for row in (row for row in rows if row["of"] == "tile"):
+        blocks = round((8 * row["tiles"] + 1) ** 0.5 - 1) // 2
+        sizes = f"{_mb(max(row['peak_bytes']))} MB | {_mb(row['promised_bytes'])} MB"
+        lines.append(f"| one of {row['tiles']} | {2 * 1_000_000 // blocks:,} | {sizes} |")
+    footing = (
+        f"{plink['pairs']:,} pairs of a simulated panel of 2,504 people; cold processes, 2 threads, medians"
+        f" of 3; plink {_all(rows, 'plink1.9')}, plink2 {_all(rows, 'plink2')}; {_all(rows, 'date')},"
+        f" {_all(rows, 'cores')} cores of {_all(rows, 'cpu')}, commit {_all(rows, 'commit')}."
+    )
+    return "\n".join([*lines, "", footing, ""])
+
+
 #: What each page shows: the kinds of its rows in the order of their places, and how they become tables.
 PAGES: dict[str, tuple[tuple[str, Callable[[list[Row]], str]], ...]] = {
     "README.md": (
@@ -354,6 +403,7 @@ PAGES: dict[str, tuple[tuple[str, Callable[[list[Row]], str]], ...]] = {
         ("cost", render_cost),
         ("work", render_work),
         ("chi2", render_chi2),
+        ("ld", render_ld),
     ),
     "tests/bench/README.md": (("convert-profile", render_profile), ("sizes", render_sizes)),
 }

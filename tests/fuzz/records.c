@@ -5,6 +5,7 @@
  *   codes         bk_codes_unpack; bk_codes_pack
  *   bases         bk_blocks, bk_bases_restore, bk_md, bk_alignment_counts; bk_reference_learn,
  * _vote, bk_bases_differ alternatives  bk_alternatives_join; bk_alternatives_split
+ *   bcf           bk_bcf_scan, bk_bcf_pack, bk_plane_counts
  */
 #include "fuzz.h"
 
@@ -352,5 +353,39 @@ static void fuzz(struct input *in) {
     decode(in, &r);
     free((void *)r.op_at), free((void *)r.ops), free((void *)r.pos), free((void *)r.ref_len);
     free((void *)r.flag), free((void *)r.text_len);
+}
+#endif
+
+#ifdef FUZZ_bcf
+#include "../../bams3/native/bcf.c"
+#include "../../bams3/native/panel.c"
+
+static void fuzz(struct input *in) {
+    enum { MOST = 64 };
+    uint32_t n_samples = pick(in, 140), some = pick(in, 2);
+    uint64_t n, used, where, len = in->left;
+    uint8_t *buf = bytes(in, len);
+    struct bk_bcf_record *records = room(MOST * sizeof *records);
+    if (!bk_bcf_scan(buf, len, n_samples, 3, 1, 2, MOST, records, &n, &used, &where)) {
+        must(n <= MOST && used <= len);
+        struct bk_bcf_calls *calls = room(n * sizeof *calls);
+        uint64_t wanted = some ? n_samples / 2 : n_samples, size = 8 * n * ((wanted + 63) / 64);
+        uint64_t *planes[5], *tally = room(32 * n), *counts = room(8 * n);
+        uint32_t *samples = room(4 * wanted);
+        for (uint64_t k = 0; k < wanted; k++) samples[k] = (uint32_t)(2 * k + 1);
+        for (int k = 0; k < 5; k++) planes[k] = room(size);
+        for (uint64_t v = 0; v < n; v++) {
+            must(records[v].id_at + records[v].id_len <= used);
+            calls[v] = (struct bk_bcf_calls){records[v].gt_at, records[v].gt_type,
+                                             records[v].gt_count, (int32_t)records[v].n_alleles, 1};
+        }
+        bk_bcf_pack(buf, n, calls, some ? samples : NULL, wanted, planes[0], planes[1], planes[2],
+                    planes[3], planes[4], tally, &where);
+        must(!bk_plane_counts(n, (wanted + 63) / 64, planes[2], counts));
+        for (uint64_t v = 0; v < n; v++) must(counts[v] <= wanted);
+        for (int k = 0; k < 5; k++) free(planes[k]);
+        free(calls), free(tally), free(counts), free(samples);
+    }
+    free(buf), free(records);
 }
 #endif

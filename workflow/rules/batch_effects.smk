@@ -1,9 +1,5 @@
 # Tests for batch effects: what is tested and how, as the config says it.
 
-from pathlib import Path
-
-from snakemake.exceptions import WorkflowError
-
 #: Figures of `bams3 chi2-plot`, and their labels in the report.
 FIGURES = {"qq": "QQ plot", "pvalues": "p-values", "batches": "worst batches"}
 
@@ -16,11 +12,7 @@ def tested_files():
         found["bfile"] = [
             f"{chi2['bfile']}{suffix}" for suffix in (".bed", ".bim", ".fam")
         ]
-    for key, paths in found.items():
-        for path in local(paths):
-            if not Path(path).is_file():
-                raise WorkflowError(f"config, key chi2.{key}: {path}: no such file")
-    return local(path for paths in found.values() for path in paths)
+    return check_files("chi2", found)
 
 
 def chi2_options():
@@ -32,13 +24,8 @@ def chi2_options():
     options += option("n_simulations", chi2) + option("random_seed", chi2)
     options += [] if chi2.get("adaptive", True) else ["--no-adaptive"]
     for key in ("exclude_no_call", "sum_duplicates"):
-        options += [f"--{key.replace('_', '-')}"] if chi2.get(key) else []
+        options += flag(key, chi2)
     return options
-
-
-def option(key, values):
-    """A key of the config as an option of the command and its value; nothing where it has none."""
-    return [f"--{key.replace('_', '-')}", str(values[key])] if key in values else []
 
 
 def slices_of_tests(suffix):

@@ -73,12 +73,6 @@ def plan_options(wildcards):
     return options
 
 
-def stop_after(wildcards, resources):
-    """When a slice stops by itself: before its job's time is over."""
-    del wildcards
-    return f"{max(resources.runtime - 5, resources.runtime * 0.8):.0f}m"
-
-
 #: Tables of kinds of units: kind, name, and category and label in the report.
 TABLES = [
     ("count", "counts", "Counts", "reads"),

@@ -1,6 +1,7 @@
 # The config, checked before any job; and what all rules ask.
 
 import shutil
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
@@ -18,8 +19,10 @@ def check_config():
         raise WorkflowError(
             f"config{f', key {key}' if key else ''}: {complaint(cause)}"
         ) from None
-    if config["samples"] is None and config["chi2"] is None:
-        raise WorkflowError("config: nothing to do, neither samples nor chi2 is given")
+    if all(config[key] is None for key in ("samples", "chi2", "ld")):
+        raise WorkflowError(
+            "config: nothing to do, none of samples, chi2 and ld is given"
+        )
     if shutil.which("bams3") is None:
         raise WorkflowError(
             "bams3 is not on the PATH: activate its environment, such as `source .venv/bin/activate`"
@@ -33,6 +36,33 @@ def complaint(cause):
     if cause.validator == "additionalProperties":
         return f"{cause.message}; the keys are {', '.join(cause.schema['properties'])}"
     return cause.message
+
+
+def option(key, values):
+    """A key of the config as an option of the command and its value; nothing where it has none."""
+    return [f"--{key.replace('_', '-')}", str(values[key])] if key in values else []
+
+
+def flag(key, values):
+    """A key of the config that is true or false as an option of the command."""
+    return [f"--{key.replace('_', '-')}"] if values.get(key) else []
+
+
+def check_files(section, found):
+    """Files of keys of a section, those of this machine, which must be there."""
+    for key, paths in found.items():
+        for path in local(paths):
+            if not Path(path).is_file():
+                raise WorkflowError(
+                    f"config, key {section}.{key}: {path}: no such file"
+                )
+    return local(path for paths in found.values() for path in paths)
+
+
+def stop_after(wildcards, resources):
+    """When a slice stops by itself: before its job's time is over."""
+    del wildcards
+    return f"{max(resources.runtime - 5, resources.runtime * 0.8):.0f}m"
 
 
 def local(paths):
