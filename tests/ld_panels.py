@@ -43,10 +43,10 @@ def panel_of(folder: Path, calls, contig, start_bp, **how) -> StoredPanel:
     return open_panel(str(stored(write_calls(folder, calls, contig, start_bp, **how))))
 
 
-def made_up(seed: int, variants: int, samples: int, missing: float = 0.0):
+def made_up(seed: int, variants: int, samples: int, missing: float = 0.0, haploid: float = 0.0):
     """Calls of neighbours in LD, two contigs ``1`` and ``X``, positions in kb of which some are the same."""
     rng = np.random.default_rng(seed)
-    calls = random_calls(rng, variants, samples, missing=missing)
+    calls = random_calls(rng, variants, samples, missing=missing, haploid=haploid)
     for v in rng.integers(1, variants, variants // 4):  # twins: equal frequencies, r2 of 1
         calls[v] = list(calls[v - 1])
     calls[0] = [(0, 0)] * samples

@@ -141,7 +141,7 @@ def hapmap(shared_data, tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", ["50 5 0.05", "100 1 0.02", "5000kb 1 0.02", "500kb 5 0.05"])
+@pytest.mark.parametrize("words", ["50 5 0.05", "100 1 0.02", "5000kb 1 0.02", "5000kb 5 0.05"])
 def test_plink_keeps_the_same_of_the_hapmap(hapmap, tmp_path, words):
     panel, files = hapmap
     plink(tmp_path, "--bfile", files, "--autosome", "--indep-pairwise", *words.split())

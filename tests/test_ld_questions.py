@@ -41,7 +41,7 @@ SETS = kernels.instruction_sets()
 def cohort(request, tmp_path_factory):
     """Calls, whether each variant is phased, and their panel, in blocks of a few variants."""
     folder = tmp_path_factory.mktemp("cohort")
-    calls, contig, start_bp = made_up(5, 60, 37, missing=0.06)
+    calls, contig, start_bp = made_up(5, 60, 37, missing=0.06, haploid=0.2)
     phased = (
         np.random.default_rng(5).random(60) < 0.6 if request.param == "mixed" else np.full(60, request.param)
     )
@@ -276,6 +276,26 @@ def test_every_set_of_instructions_gives_the_same_r(cohort, instructions, monkey
                 one = statistics(cohort[0][a], cohort[0][b], is_phased=is_phased)
                 wanted = math.nan if one is None else float(one[2])
                 np.testing.assert_allclose(found[a, b], wanted, atol=1e-12)
+
+
+@pytest.mark.native
+@pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize("n_spans", [1, 2, 7, 100])
+def test_every_set_of_instructions_gives_the_same_sums(cohort, instructions, n_spans):
+    planes = cohort[4].planes(0, 60)
+    edges = np.sort(np.random.default_rng(n_spans).integers(0, 61, (60, n_spans + 1)), axis=1)
+    for is_phased in (False, True):
+        form = form_of(37, planes, planes, is_phased=is_phased)
+        sides = as_rows(planes, form), as_columns(planes, form)
+        whole = np.zeros((2, 60), np.uint64)
+        whole[1] = 60
+        r2 = kernels.correlations(form, *sides, (whole[0], whole[1]))[:, :60] ** 2
+        pairs, sums = kernels.r2_sums(form, *sides, edges.astype(np.uint64), instructions=instructions)
+        spans = [
+            np.concatenate([r2[a, e[k] : e[k + 1]] for a, e in enumerate(edges)]) for k in range(n_spans)
+        ]
+        assert pairs.tolist() == [np.isfinite(some).sum() for some in spans]
+        np.testing.assert_allclose(sums, [np.nansum(some) for some in spans], atol=1e-12)
 
 
 # ---- decay ----

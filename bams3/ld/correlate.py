@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..columns import Array
-from ..kernels.ld import ROWS_AT_ONCE, Form, Side, correlations
+from ..kernels.ld import ROWS_AT_ONCE, Form, Side, correlations, r2_sums
 from ..pipeline import ordered_map
 from ..variants import Planes
 from .blocks import as_columns, as_rows, form_of
@@ -80,6 +80,29 @@ class Correlator:
         mixed: Array = np.where(both, *cut)
         return mixed
 
+    def r2_sums(self, first: int, end: int, edges: Array) -> tuple[Array, Array]:
+        """Pairs of rows ``first`` up to ``end`` that have an r2, and the sum of it, by spans of columns.
+
+        Parameters
+        ----------
+        first
+            A multiple of four.
+        edges
+            (end - first, K + 1) int64, ascending. Where each row's spans begin and end.
+
+        Returns
+        -------
+        (K,) int64 and (K,) float64.
+        """
+        if len(self._forms) > 1:
+            return _by_spans(np.square(self.r(first, end, edges[:, 0], edges[:, -1])), edges)
+        form, rows, columns = self._forms[0]
+        padded = -(-(end - first) // ROWS_AT_ONCE) * ROWS_AT_ONCE
+        spans = np.zeros((padded, edges.shape[1]), np.uint64)
+        spans[: end - first] = edges
+        pairs, sums = r2_sums(form, rows.between(first, first + padded), columns, spans)
+        return pairs.astype(np.int64), sums
+
     def varies(self) -> Array:
         """(C,) bool. Whether the columns' variants have values that differ, as they are compared first."""
         spread: Array = self._forms[0][2].spread[: self._columns]
@@ -126,6 +149,16 @@ def _mirror(square: Array) -> None:
         own = square[first : first + size, first : first + size]
         own[:] = np.triu(own) + np.triu(own, 1).T
         square[first + size :, first : first + size] = square[first : first + size, first + size :].T
+
+
+def _by_spans(r2: Array, edges: Array) -> tuple[Array, Array]:
+    """What r2_sums gives, of a matrix."""
+    is_there = ~np.isnan(r2)
+    running = np.zeros((2, r2.shape[0], r2.shape[1] + 1))
+    np.cumsum(is_there, axis=1, out=running[0, :, 1:])
+    np.cumsum(np.where(is_there, r2, 0), axis=1, out=running[1, :, 1:])
+    pairs, sums = (np.diff(np.take_along_axis(one, edges, axis=1), axis=1).sum(axis=0) for one in running)
+    return pairs.astype(np.int64), sums
 
 
 def found_in_order(pool: ThreadPoolExecutor, work: Correlator, depth: int) -> Iterator[tuple[int, Array]]:

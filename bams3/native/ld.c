@@ -252,3 +252,63 @@ BK_EXPORT int bk_ld_r(const struct bk_ld_form *form, const struct bk_ld_side *ro
     }
     return BK_OK;
 }
+
+/* Add r^2 of the columns from `first` on to the sums of the spans that they lie in. */
+static void add_to_spans(const double *r, uint64_t first, uint64_t stop, const uint64_t *edges,
+                         uint64_t n_spans, uint64_t *pairs, double *sums) {
+    uint64_t span = 0;
+    for (uint64_t behind = n_spans; behind - span > 1;) {
+        uint64_t middle = span + (behind - span) / 2;
+        if (edges[middle] <= first)
+            span = middle;
+        else
+            behind = middle;
+    }
+    for (uint64_t j = first; j < stop && span < n_spans;) {
+        if (j >= edges[span + 1]) {
+            span++;
+            continue;
+        }
+        uint64_t end = edges[span + 1] < stop ? edges[span + 1] : stop;
+        uint64_t n = 0;
+        double sum = 0;
+        for (; j < end; j++) {
+            double r2 = r[j - first] * r[j - first];
+            int is_there = r2 >= 0; /* not NaN */
+            n += (uint64_t)is_there;
+            sum += is_there ? r2 : 0;
+        }
+        pairs[span] += n;
+        sums[span] += sum;
+    }
+}
+
+/* Sums of r^2 over spans of columns: those of row i from edges[i * (n_spans + 1) + k] up to the
+ * next edge are of span k. Adds to `pairs` (of those that have an r^2) and `sums`; edges ascend.
+ */
+BK_EXPORT int bk_ld_sums(const struct bk_ld_form *form, const struct bk_ld_side *rows,
+                         const struct bk_ld_side *columns, const uint64_t *begin,
+                         const uint64_t *end, uint64_t set, uint64_t n_spans, const uint64_t *edges,
+                         uint64_t *pairs, double *sums) {
+    struct sums_of_strip strip;
+    double found[ROWS_AT_ONCE * STRIP];
+    if (!fits(form, rows, columns, end, set)) return BK_ERR_COLUMN_LENGTH;
+    struct worker work = worker_of(set);
+    struct task t = task_of(form, rows, columns, &strip);
+    for (t.column = 0; t.column < columns->n; t.column += STRIP) {
+        int is_partial = start_strip(&t);
+        for (t.row = 0; t.row < rows->n; t.row += ROWS_AT_ONCE) {
+            if (!has_pairs(&t, begin, end)) continue;
+            start_rows(&t, is_partial);
+            work.correlate(&t, found);
+            for (uint64_t i = t.row; i < t.row + ROWS_AT_ONCE; i++) {
+                uint64_t first = begin[i] > t.column ? begin[i] : t.column;
+                uint64_t stop = t.column + t.n_columns < end[i] ? t.column + t.n_columns : end[i];
+                if (first < stop)
+                    add_to_spans(found + (i - t.row) * STRIP + first - t.column, first, stop,
+                                 edges + i * (n_spans + 1), n_spans, pairs, sums);
+            }
+        }
+    }
+    return BK_OK;
+}
