@@ -41,6 +41,10 @@ COMMANDS = (
     "ld-plan",
     "ld-tile",
     "ld-merge",
+    "ld-query",
+    "ld-prune",
+    "ld-clump",
+    "ld-decay",
 )
 
 #: Packages that a command may do without, and the extra of bams3 that brings them.

@@ -100,15 +100,32 @@ def tiling_options(command: F) -> F:
 
 def ld_options(command: Callable[..., None]) -> Any:
     """Give a command these options, as the arguments ``limits`` and ``rule``."""
+    return _with_options(command, {})
+
+
+def query_options(command: Callable[..., None]) -> Any:
+    """The same for a question about few variants, all pairs of which are told."""
+    return _with_options(command, {"--min-r2": {"default": "0"}, "--inter-chr": None, "--max-variants": None})
+
+
+def distance_bp(text: str | None) -> int | None:
+    """A distance such as ``500kb`` or ``1M``."""
+    return None if text is None else parse_bp(text.lower().removesuffix("bp").removesuffix("b"))
+
+
+def _with_options(command: Callable[..., None], other: dict[str, dict[str, Any] | None]) -> Any:
+    """These options for a command; ``other`` is what differs by an option's name, None to leave it out."""
 
     @functools.wraps(command)
     def with_both(**given: Any) -> None:
-        values = {name: given.pop(name) for name in _NAMES}
+        values = {name: given.pop(name, None) for name in _NAMES}
         command(**given, limits=_limits(values), rule=_rule(values))
 
     out: Callable[..., None] = with_both
     for names, how in reversed(_OPTIONS):
-        out = click.option(*names, **how)(out)
+        changed = other.get(names[0], {})
+        if changed is not None:
+            out = click.option(*names, **{**how, **changed})(out)
     return out
 
 
@@ -128,9 +145,8 @@ def _asked(values: dict[str, Any], given: tuple[str, ...]) -> LdAsked:
 
 
 def _limits(values: dict[str, Any]) -> Limits:
-    distance = values["max_distance"]
-    max_bp = None if distance is None else parse_bp(distance.lower().removesuffix("bp").removesuffix("b"))
-    return Limits(max_bp, values["max_variants"], values["inter_chr"])
+    bp, has_all = distance_bp(values["max_distance"]), bool(values["inter_chr"])
+    return Limits(bp, values["max_variants"], has_all)
 
 
 def _rule(values: dict[str, Any]) -> Rule:

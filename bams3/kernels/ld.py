@@ -153,13 +153,95 @@ def pairs(
         *spans,
         u64(_SETS.index(instructions or instruction_sets()[-1])),
     )
-    size = max(_LEAST_FOUND, min(n_rows * n_columns // 16, _MOST_FOUND))
+    likely = n_rows * n_columns // (16 if min_r2[0] else 1)
+    size = max(_LEAST_FOUND, min(likely, _MOST_FOUND))
     cursor, n_found, found = out(2), out(), [np.empty(0, PAIR)]
     while int(cursor[0]) < n_columns:
         some = np.empty(size, PAIR)
         call("bk_ld_tile", *what, cursor, u64(size), n_found, some)
         found.append(some[: int(n_found[0])])
     return np.concatenate(found)
+
+
+def correlations(
+    form: Form,
+    rows: Side,
+    columns: Side,
+    spans: tuple[Array, Array],
+    *,
+    instructions: str | None = None,
+) -> Array:
+    """Signed r of every row with the columns of its span: (rows, columns) float64.
+
+    NaN where one of the two does not vary, and outside the spans.
+
+    Parameters
+    ----------
+    spans, instructions
+        As for pairs.
+
+    Raises
+    ------
+    KernelError
+        As for pairs.
+
+    Notes
+    -----
+    2,504 samples, one core, AVX-512: about 130 million pairs a second, of complete genotypes.
+    """
+    words = form.planes * form.plane_words
+    n_rows, n_columns = rows.sum.size, columns.sum.size
+    for span in spans:
+        address(span, np.uint64, n_rows)
+    r = np.full((n_rows, n_columns), np.nan)
+    what = (
+        _Form(form.samples, form.is_phased, form.has_known, form.has_single),
+        _side(rows, n_rows * words),
+        _side(columns, n_columns * words),
+        *spans,
+        u64(_SETS.index(instructions or instruction_sets()[-1])),
+    )
+    call("bk_ld_r", *what, r)
+    return r
+
+
+def r2_sums(
+    form: Form, rows: Side, columns: Side, edges: Array, *, instructions: str | None = None
+) -> tuple[Array, Array]:
+    """How many pairs have an r2, and the sum of them, by spans of columns: (K,) uint64 and (K,) float64.
+
+    Parameters
+    ----------
+    edges
+        (rows, K + 1) uint64, each row ascending. Span k of a row is its columns from edge k up to the next.
+
+    Raises
+    ------
+    KernelError
+        As for pairs.
+
+    Notes
+    -----
+    2,504 samples, one core, AVX-512: about 130 million pairs a second, of complete genotypes.
+    """
+    words = form.planes * form.plane_words
+    n_rows, n_columns = rows.sum.size, columns.sum.size
+    n_spans = edges.size // n_rows - 1
+    address(edges, np.uint64, n_rows * (n_spans + 1))
+    counts, sums = np.zeros(n_spans, np.uint64), np.zeros(n_spans)
+    call(
+        "bk_ld_sums",
+        _Form(form.samples, form.is_phased, form.has_known, form.has_single),
+        _side(rows, n_rows * words),
+        _side(columns, n_columns * words),
+        *(np.ascontiguousarray(edges[:, k]) for k in (0, -1)),
+        u64(_SETS.index(instructions or instruction_sets()[-1])),
+        u64(n_spans),
+        edges,
+        counts,
+        sums,
+    )
+    return counts, sums
 
 
 def _side(side: Side, n_words: int) -> _Side:

@@ -99,7 +99,7 @@ def pairs_of_tile(
     2,504 samples, one core: 280 million phased or 230 million unphased pairs a second with AVX-512, 75 and
     68 million with AVX2, 52 and 42 million without; a third of that where values are missing.
     """
-    tile = _PreparedTile(rows, columns, samples, rule)
+    tile = PreparedTile(rows, columns, samples, rule)
     begins, stops = spans_of(
         (rows.first, rows.end), (columns.first, columns.end), _ends(rows, columns, limits)
     )
@@ -129,7 +129,7 @@ def _ends(rows: Block, columns: Block, limits: Limits) -> Array:
     return ends
 
 
-class _PreparedTile:
+class PreparedTile:
     """The bits of a tile in each form that its pairs are compared in."""
 
     def __init__(self, rows: Block, columns: Block, samples: int, rule: Rule) -> None:
@@ -147,7 +147,7 @@ class _PreparedTile:
             self._forms.append((form, as_rows(rows.planes, form), as_columns(columns.planes, form)))
 
     def pairs(self, step: tuple[int, int], begins: Array, stops: Array) -> Pairs:
-        """Pairs of some rows."""
+        """Pairs of rows ``step[0]`` up to ``step[1]`` with their columns, in order; a may follow b."""
         first, end = step
         parts = []
         for form, rows, columns in self._forms:

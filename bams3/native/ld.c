@@ -1,4 +1,6 @@
 /* Pairs of variants of a tile, by the fastest instructions that the processor has. */
+#include <math.h>
+
 #include "ld.h"
 #include "ld_counts.h"
 
@@ -21,6 +23,28 @@ struct task {
     int is_partial;
     double items, least; /* r^2 that the first test lets through */
 };
+
+/* Terms of r^2 = num^2 / (spread_x spread_y). */
+struct terms {
+    double num, spread_x, spread_y;
+};
+
+/* Those of pair i of a strip, over the items that both know. */
+static inline struct terms partial_terms(const struct task *t, uint64_t i) {
+    const struct sums_of_strip *s = t->strip;
+    double n = s->n[i], x, y, xx, yy;
+    if (t->form->is_phased) {
+        x = xx = s->x[i];
+        y = yy = s->y[i];
+    } else {
+        xx = s->ends_x[i];
+        yy = s->ends_y[i];
+        x = 2.0 * s->x[i] - xx;
+        y = 2.0 * s->y[i] - yy;
+    }
+    double num = n * (double)(int32_t)s->xy[i] - x * y;
+    return (struct terms){num, n * xx - x * x, n * yy - y * y};
+}
 
 /* A word of the samples that there are. */
 static inline uint64_t known_by_all(const struct task *t, uint64_t w) {
@@ -83,30 +107,35 @@ static inline void fill_by_margins(uint64_t n, uint64_t row_n[3], uint64_t colum
 #undef NAME
 #endif
 
-typedef uint64_t (*rows_by_strip)(struct task *, const uint64_t *, const uint64_t *,
-                                  struct bk_ld_pair *);
+/* What does the work in a set of instructions; NULL where the processor lacks it. */
+struct worker {
+    uint64_t (*pairs)(struct task *, const uint64_t *, const uint64_t *, struct bk_ld_pair *);
+    void (*correlate)(const struct task *, double *);
+};
 
 enum { PLAIN, POPCNT, AVX2, AVX512, NEON, N_SETS };
 
-/* What does the work in a set of instructions; NULL where the processor lacks it. */
-static rows_by_strip worker_of(uint64_t set) {
+static struct worker worker_of(uint64_t set) {
 #ifdef LD_X86
-    if (set == POPCNT) return __builtin_cpu_supports("popcnt") ? rows_by_strip_popcnt : NULL;
-    if (set == AVX2) return __builtin_cpu_supports("avx2") ? rows_by_strip_avx2 : NULL;
-    if (set == AVX512)
-        return __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vpopcntdq")
-                   ? rows_by_strip_avx512
-                   : NULL;
+    if (set == POPCNT && __builtin_cpu_supports("popcnt"))
+        return (struct worker){rows_by_strip_popcnt, correlate_popcnt};
+    if (set == AVX2 && __builtin_cpu_supports("avx2"))
+        return (struct worker){rows_by_strip_avx2, correlate_avx2};
+    if (set == AVX512 && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512vpopcntdq"))
+        return (struct worker){rows_by_strip_avx512, correlate_avx512};
 #endif
 #ifdef LD_NEON
-    if (set == NEON) return rows_by_strip_neon;
+    if (set == NEON) return (struct worker){rows_by_strip_neon, correlate_neon};
 #endif
-    return set == PLAIN ? rows_by_strip_plain : NULL;
+    if (set == PLAIN) return (struct worker){rows_by_strip_plain, correlate_plain};
+    return (struct worker){NULL, NULL};
 }
 
 /* The sets of instructions that there are, as bits. */
 BK_EXPORT int bk_ld_sets(uint64_t *sets) {
-    for (uint64_t set = 0; set < N_SETS; set++) *sets |= (uint64_t)(worker_of(set) != NULL) << set;
+    for (uint64_t set = 0; set < N_SETS; set++)
+        *sets |= (uint64_t)(worker_of(set).pairs != NULL) << set;
     return BK_OK;
 }
 
@@ -124,6 +153,45 @@ static int has_pairs(const struct task *t, const uint64_t *begin, const uint64_t
     return 0;
 }
 
+/* Whether rows, columns and spans fit each other, and the processor has the instructions. */
+static int fits(const struct bk_ld_form *form, const struct bk_ld_side *rows,
+                const struct bk_ld_side *columns, const uint64_t *end, uint64_t set) {
+    if (!worker_of(set).pairs || rows->n % ROWS_AT_ONCE || columns->n % (2 * LANES) ||
+        !form->samples)
+        return 0;
+    for (uint64_t i = 0; i < rows->n; i++)
+        if (end[i] > columns->n) return 0;
+    return 1;
+}
+
+static struct task task_of(const struct bk_ld_form *form, const struct bk_ld_side *rows,
+                           const struct bk_ld_side *columns, struct sums_of_strip *strip) {
+    uint64_t words = (form->samples + 63) / 64 * (form->is_phased ? 2 : 1);
+    uint64_t planes =
+        (form->is_phased ? 1u : 2u) + (form->has_known != 0) + (form->has_single != 0);
+    struct task t = {.form = form, .rows = rows, .columns = columns, .strip = strip};
+    t.sums.words = words;
+    t.sums.row_stride = planes * words;
+    t.sums.group_stride = planes * words * LANES;
+    t.items = (double)form->samples * (form->is_phased ? 2 : 1);
+    return t;
+}
+
+/* Go to the strip at t->column, and whether a value of it is missing. */
+static int start_strip(struct task *t) {
+    uint64_t left = t->columns->n - t->column;
+    t->n_columns = left < STRIP ? left : STRIP;
+    t->sums.groups = t->n_columns / LANES;
+    t->sums.columns = t->columns->words + t->column / LANES * t->sums.group_stride;
+    return any(t->columns->is_partial + t->column, t->n_columns);
+}
+
+/* Go to the rows at t->row. */
+static void start_rows(struct task *t, int is_partial) {
+    t->is_partial = is_partial || any(t->rows->is_partial + t->row, ROWS_AT_ONCE);
+    t->sums.rows = t->rows->words + t->row * t->sums.row_stride;
+}
+
 /* Pairs of row i and the columns begin[i] .. end[i] - 1 that the rule keeps, in no order of use.
  *
  * Goes on at cursor[0] (columns) and cursor[1] (rows), and leaves there where it stopped because
@@ -133,37 +201,114 @@ BK_EXPORT int bk_ld_tile(const struct bk_ld_form *form, const struct bk_ld_rule 
                          const struct bk_ld_side *rows, const struct bk_ld_side *columns,
                          const uint64_t *begin, const uint64_t *end, uint64_t set, uint64_t *cursor,
                          uint64_t max_found, uint64_t *n_found, struct bk_ld_pair *found) {
-    rows_by_strip work = worker_of(set);
     struct sums_of_strip strip;
-    if (!work || rows->n % ROWS_AT_ONCE || columns->n % (2 * LANES) || !form->samples)
-        return BK_ERR_COLUMN_LENGTH;
-    for (uint64_t i = 0; i < rows->n; i++)
-        if (end[i] > columns->n) return BK_ERR_COLUMN_LENGTH;
-    uint64_t words = (form->samples + 63) / 64 * (form->is_phased ? 2 : 1);
-    uint64_t planes =
-        (form->is_phased ? 1u : 2u) + (form->has_known != 0) + (form->has_single != 0);
-    struct task t = {.form = form, .rule = rule, .rows = rows, .columns = columns, .strip = &strip};
-    t.sums.words = words;
-    t.sums.row_stride = planes * words;
-    t.sums.group_stride = planes * words * LANES;
-    t.items = (double)form->samples * (form->is_phased ? 2 : 1);
+    if (!fits(form, rows, columns, end, set)) return BK_ERR_COLUMN_LENGTH;
+    struct worker work = worker_of(set);
+    struct task t = task_of(form, rows, columns, &strip);
+    t.rule = rule;
     t.least = rule->is_em ? -1 : (double)rule->num / (double)rule->den * (1 - SLACK);
     *n_found = 0;
     for (t.column = cursor[0]; t.column < columns->n; t.column += STRIP, cursor[1] = 0) {
         cursor[0] = t.column;
-        t.n_columns = columns->n - t.column < STRIP ? columns->n - t.column : STRIP;
-        t.sums.groups = t.n_columns / LANES;
-        t.sums.columns = columns->words + t.column / LANES * t.sums.group_stride;
-        int is_partial = any(columns->is_partial + t.column, t.n_columns);
+        int is_partial = start_strip(&t);
         for (t.row = cursor[1]; t.row < rows->n; t.row += ROWS_AT_ONCE) {
             cursor[1] = t.row;
             if (!has_pairs(&t, begin, end)) continue;
             if (max_found - *n_found < ROWS_AT_ONCE * STRIP) return BK_OK;
-            t.is_partial = is_partial || any(rows->is_partial + t.row, ROWS_AT_ONCE);
-            t.sums.rows = rows->words + t.row * t.sums.row_stride;
-            *n_found += work(&t, begin, end, found + *n_found);
+            start_rows(&t, is_partial);
+            *n_found += work.pairs(&t, begin, end, found + *n_found);
         }
     }
     cursor[0] = columns->n;
+    return BK_OK;
+}
+
+/* r of row i and the columns begin[i] .. end[i] - 1, or NaN, at r[i * columns->n + column]; other
+ * cells stay as they are.
+ */
+BK_EXPORT int bk_ld_r(const struct bk_ld_form *form, const struct bk_ld_side *rows,
+                      const struct bk_ld_side *columns, const uint64_t *begin, const uint64_t *end,
+                      uint64_t set, double *r) {
+    struct sums_of_strip strip;
+    double found[ROWS_AT_ONCE * STRIP];
+    if (!fits(form, rows, columns, end, set)) return BK_ERR_COLUMN_LENGTH;
+    struct worker work = worker_of(set);
+    struct task t = task_of(form, rows, columns, &strip);
+    for (t.column = 0; t.column < columns->n; t.column += STRIP) {
+        int is_partial = start_strip(&t);
+        for (t.row = 0; t.row < rows->n; t.row += ROWS_AT_ONCE) {
+            if (!has_pairs(&t, begin, end)) continue;
+            start_rows(&t, is_partial);
+            work.correlate(&t, found);
+            for (uint64_t i = t.row; i < t.row + ROWS_AT_ONCE; i++) {
+                uint64_t first = begin[i] > t.column ? begin[i] : t.column;
+                uint64_t stop = t.column + t.n_columns < end[i] ? t.column + t.n_columns : end[i];
+                if (first < stop)
+                    memcpy(r + i * columns->n + first,
+                           found + (i - t.row) * STRIP + first - t.column,
+                           (stop - first) * sizeof *r);
+            }
+        }
+    }
+    return BK_OK;
+}
+
+/* Add r^2 of the columns from `first` on to the sums of the spans that they lie in. */
+static void add_to_spans(const double *r, uint64_t first, uint64_t stop, const uint64_t *edges,
+                         uint64_t n_spans, uint64_t *pairs, double *sums) {
+    uint64_t span = 0;
+    for (uint64_t behind = n_spans; behind - span > 1;) {
+        uint64_t middle = span + (behind - span) / 2;
+        if (edges[middle] <= first)
+            span = middle;
+        else
+            behind = middle;
+    }
+    for (uint64_t j = first; j < stop && span < n_spans;) {
+        if (j >= edges[span + 1]) {
+            span++;
+            continue;
+        }
+        uint64_t end = edges[span + 1] < stop ? edges[span + 1] : stop;
+        uint64_t n = 0;
+        double sum = 0;
+        for (; j < end; j++) {
+            double r2 = r[j - first] * r[j - first];
+            int is_there = r2 >= 0; /* not NaN */
+            n += (uint64_t)is_there;
+            sum += is_there ? r2 : 0;
+        }
+        pairs[span] += n;
+        sums[span] += sum;
+    }
+}
+
+/* Sums of r^2 over spans of columns: those of row i from edges[i * (n_spans + 1) + k] up to the
+ * next edge are of span k. Adds to `pairs` (of those that have an r^2) and `sums`; edges ascend.
+ */
+BK_EXPORT int bk_ld_sums(const struct bk_ld_form *form, const struct bk_ld_side *rows,
+                         const struct bk_ld_side *columns, const uint64_t *begin,
+                         const uint64_t *end, uint64_t set, uint64_t n_spans, const uint64_t *edges,
+                         uint64_t *pairs, double *sums) {
+    struct sums_of_strip strip;
+    double found[ROWS_AT_ONCE * STRIP];
+    if (!fits(form, rows, columns, end, set)) return BK_ERR_COLUMN_LENGTH;
+    struct worker work = worker_of(set);
+    struct task t = task_of(form, rows, columns, &strip);
+    for (t.column = 0; t.column < columns->n; t.column += STRIP) {
+        int is_partial = start_strip(&t);
+        for (t.row = 0; t.row < rows->n; t.row += ROWS_AT_ONCE) {
+            if (!has_pairs(&t, begin, end)) continue;
+            start_rows(&t, is_partial);
+            work.correlate(&t, found);
+            for (uint64_t i = t.row; i < t.row + ROWS_AT_ONCE; i++) {
+                uint64_t first = begin[i] > t.column ? begin[i] : t.column;
+                uint64_t stop = t.column + t.n_columns < end[i] ? t.column + t.n_columns : end[i];
+                if (first < stop)
+                    add_to_spans(found + (i - t.row) * STRIP + first - t.column, first, stop,
+                                 edges + i * (n_spans + 1), n_spans, pairs, sums);
+            }
+        }
+    }
     return BK_OK;
 }

@@ -150,9 +150,8 @@ int ld_weigh(const struct ld_counts *counts, int is_phased, const struct bk_ld_r
     struct ld_counts c = *counts;
     double h[2][2];
     struct moments m = is_phased ? of_haplotypes(c.haplotypes) : of_genotypes(c.all);
-    if (m.spread_x <= 0 || m.spread_y <= 0) return 0;
-    int is_em = rule->is_em && !is_phased;
-    if (!is_em && !reaches(&m, rule)) return 0;
+    int is_em = rule->is_em && !is_phased; /* haplotypes vary where all samples are heterozygous */
+    if (!is_em && (m.spread_x <= 0 || m.spread_y <= 0 || !reaches(&m, rule))) return 0;
     pair->n = is_phased ? c.samples : (uint64_t)m.n;
     if (is_phased)
         for (unsigned i = 0; i < 4; i++) h[i / 2][i % 2] = (double)c.haplotypes[i / 2][i % 2];

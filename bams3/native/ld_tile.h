@@ -39,31 +39,17 @@ TARGET static void NAME(pick_complete)(const struct task *t, const uint32_t *sum
 }
 
 TARGET static void NAME(pick_partial)(const struct task *t, uint8_t *picked) {
-    const struct sums_of_strip *s = t->strip;
     for (uint64_t i = 0; i < ROWS_AT_ONCE * STRIP; i++) {
-        double n = s->n[i], x, y, xx, yy;
-        if (t->form->is_phased) {
-            x = xx = s->x[i];
-            y = yy = s->y[i];
-        } else {
-            xx = s->ends_x[i];
-            yy = s->ends_y[i];
-            x = 2.0 * s->x[i] - xx;
-            y = 2.0 * s->y[i] - yy;
-        }
-        double num = n * (double)(int32_t)s->xy[i] - x * y;
-        picked[i] = num * num >= t->least * (n * xx - x * x) * (n * yy - y * y);
+        struct terms m = partial_terms(t, i);
+        picked[i] = m.num * m.num >= t->least * m.spread_x * m.spread_y;
     }
 }
 
-/* Which pairs of the rows and columns may pass. */
-TARGET static void NAME(pick)(const struct task *t, uint8_t *picked) {
+/* What the strip's pairs have in common: all sums where some item is not known, else sum(xy). */
+TARGET static void NAME(add_up)(const struct task *t) {
     struct sums_of_strip *s = t->strip;
     NAME(multiply)(t, s->xy);
-    if (!t->is_partial) {
-        NAME(pick_complete)(t, s->xy, picked);
-        return;
-    }
+    if (!t->is_partial) return;
     unsigned known = t->form->is_phased ? 1 : 2, of_x = known - 1;
     NAME(count)(t, known, known, s->n);
     NAME(count)(t, of_x, known, s->x);
@@ -72,7 +58,38 @@ TARGET static void NAME(pick)(const struct task *t, uint8_t *picked) {
         NAME(count)(t, 0, known, s->ends_x);
         NAME(count)(t, known, 0, s->ends_y);
     }
-    NAME(pick_partial)(t, picked);
+}
+
+/* Which pairs of the rows and columns may pass. */
+TARGET static void NAME(pick)(const struct task *t, uint8_t *picked) {
+    NAME(add_up)(t);
+    if (t->is_partial)
+        NAME(pick_partial)(t, picked);
+    else
+        NAME(pick_complete)(t, t->strip->xy, picked);
+}
+
+/* r of the rows and columns, ROWS_AT_ONCE * STRIP of them; NaN where one of the two does not vary.
+ */
+TARGET static void NAME(correlate)(const struct task *t, double *r) {
+    NAME(add_up)(t);
+    if (t->is_partial) {
+        for (uint64_t i = 0; i < ROWS_AT_ONCE * STRIP; i++) {
+            struct terms m = partial_terms(t, i);
+            r[i] = m.num / sqrt(m.spread_x * m.spread_y);
+        }
+        return;
+    }
+    const double *restrict sum = t->columns->sum + t->column;
+    const double *restrict spread = t->columns->spread + t->column;
+    for (uint64_t k = 0; k < ROWS_AT_ONCE; k++) {
+        double row_sum = t->rows->sum[t->row + k], row_spread = t->rows->spread[t->row + k];
+        const uint32_t *restrict xy = t->strip->xy + k * STRIP;
+        double *restrict out = r + k * STRIP;
+        for (uint64_t j = 0; j < t->n_columns; j++)
+            out[j] = (t->items * (double)(int32_t)xy[j] - row_sum * sum[j]) /
+                     sqrt(row_spread * spread[j]);
+    }
 }
 
 /* ---- counts of one pair ---- */
