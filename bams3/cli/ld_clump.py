@@ -65,7 +65,7 @@ def command(
     (0.05 or more), S05, S01, S001 and S0001 (below these, and not below the next); SP2, those below
     --clump-p2, or NONE.
 
-    \\b
+    \b
     Examples:
       bams3 ld-clump cohort.ldp gwas.tsv -o gwas.clumped
       bams3 ld-clump cohort.ldp gwas.tsv.gz --clump-p1 5e-8 --clump-r2 0.1 --clump-kb 500

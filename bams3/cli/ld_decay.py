@@ -55,7 +55,7 @@ def command(
     variants that do not vary have none. All pairs count, however small their r2: import with --maf, or rare
     variants rule the mean.
 
-    \\b
+    \b
     Examples:
       bams3 ld-decay common.ldp > decay.tsv
       bams3 ld-decay common.ldp --max-distance 2M --step 10kb -o decay.tsv

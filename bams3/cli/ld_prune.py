@@ -51,7 +51,7 @@ def command(panel: str, asked: tuple[str, str, str], output: str | None, threads
 
     A variant whose id another one has is written as contig:position:ref:alt.
 
-    \\b
+    \b
     Examples:
       bams3 ld-prune cohort.ldp --indep-pairwise 50 5 0.2 > kept.txt
       bams3 ld-prune cohort.ldp --indep-pairwise 500kb 1 0.1 -o pruned
