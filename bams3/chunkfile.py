@@ -23,6 +23,7 @@ from .format import chunk, spec
 from .format.chunk import Head
 from .format.directory import corrupt_chunk, crc32
 from .format.rowgroup import decode_columns
+from .format.versions import check_version
 from .query import StoreReader
 from .regions import MAX_BP, UNPLACED, ContigTable, Region, format_region
 from .rowgroups import StoredChunk
@@ -227,7 +228,7 @@ def read_chunk_file(file: BinaryIO, name: str) -> ChunkFile:
     with _named(name):
         _check_end(fixed, _FIXED.size)
         major, minor, context_bytes, directory_bytes = _FIXED.unpack(fixed)
-        chunk.check_version(major, minor)
+        check_version((major, minor), spec.VERSION, "store", "alignments")
         head_bytes = chunk.head_bytes_of(context_bytes + directory_bytes)
         start = fixed + _read(file, head_bytes - len(fixed))
         _check_end(start, head_bytes)

@@ -16,7 +16,7 @@ import click
 from .. import kernels
 from ..bai import load_record_starts
 from ..errors import InputError
-from ..format import spec
+from ..format import index, spec
 from ..format.frames import Compression
 from ..ingest import ConvertOptions, ConvertReport, Source, convert, memory_bytes, workers_within
 from ..progress import Progress
@@ -117,7 +117,7 @@ def command(
         raise click.UsageError("--slice and --seal exclude each other: seal when all slices are done")
     task = _Task(source, store_of(output), which, seal)
     span_bp = _chunk_span(chunk_size)
-    replaces = manifest_to_replace(task.store, force)
+    replaces = manifest_to_replace(task.store, force, is_own=index.is_store_key)
     with _open(task, reference, threads) as (opened, size_bytes):
         total = None if opened.through_htslib or which or seal else size_bytes
         with Progress(total, "bytes", "convert", enabled=not quiet) as progress:

@@ -13,7 +13,6 @@ from typing import Any
 from .. import __version__
 from ..errors import InputError
 from ..format import spec
-from ..format.index import is_store_key
 from ..format.manifest import is_foreign
 from ..store import Store, is_s3
 from ..store.base import MissingObjectError
@@ -23,16 +22,16 @@ def manifest_to_replace(
     store: Store,
     force: bool,
     *,
+    is_own: Callable[[str], bool],
     noun: str = "store",
     form: str = spec.FORMAT,
-    is_own: Callable[[str], bool] = is_store_key,
 ) -> bytes | None:
     """The manifest that is there and may go; a folder that holds something else is left alone.
 
     Parameters
     ----------
-    noun, form, is_own
-        What is made: its name, the ``format`` of its manifest, and which keys are its own.
+    is_own, noun, form
+        What is made: which keys are its own, its name, and the ``format`` of its manifest.
     """
     hint = f"give another name: a {noun} needs a folder of its own"
     with contextlib.suppress(MissingObjectError):

@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 
 from ..columns import Array
-from ..errors import CorruptDataError
 from . import spec
 from .directory import BLOB, GROUP, Directory, corrupt_chunk, crc32, parse_directory
 from .frames import PLAIN_ZSTD, pack_frame, unpack_frames
 from .rowgroup import CODEC_ID, Blob, EncodedGroup
+from .versions import check_version
 
 _HEAD = struct.Struct("<8sHHII")
 
@@ -95,7 +95,7 @@ def parse_head(data: bytes | memoryview) -> Head:
     if len(data) < _HEAD.size or bytes(data[:8]) != spec.CHUNK_MAGIC:
         raise corrupt_chunk("this is not a bams3 chunk")
     _, major, minor, context_bytes, directory_bytes = _HEAD.unpack_from(data)
-    check_version(major, minor)
+    check_version((major, minor), spec.VERSION, "store", "alignments")
     end = head_bytes_of(context_bytes + directory_bytes)
     if end > len(data):
         raise corrupt_chunk("the chunk's head is cut short")
@@ -115,15 +115,3 @@ def _parse_context(streams: list[Array]) -> dict[str, Any]:
     if not isinstance(context, dict):
         raise corrupt_chunk("the chunk's context is not an object")
     return context
-
-
-def check_version(major: int, minor: int) -> None:
-    """Refuse a format that this version cannot read; 0.x formats are read by the same minor only."""
-    if (major, minor) <= spec.VERSION and (major or minor == spec.VERSION[1]):
-        return
-    ours = ".".join(map(str, spec.VERSION))
-    raise CorruptDataError(
-        f"the store has format {major}.{minor}, this version reads {ours}",
-        kind="newer-format" if (major, minor) > spec.VERSION else "older-format",
-        hint="install a bams3 that reads it, or convert the alignments again",
-    )

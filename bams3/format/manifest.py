@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CorruptDataError, InputError
-from . import chunk, spec
+from . import spec
 from .directory import crc32
+from .versions import check_version
 
 
 def corrupt_manifest(message: str) -> CorruptDataError:
@@ -129,7 +129,7 @@ def parse(data: bytes) -> Manifest:
     InputError
         ``not-a-store``: JSON of something else.
     """
-    value = checked_json(data, spec.FORMAT, "store", chunk.check_version)
+    value = checked_json(data, spec.FORMAT, spec.VERSION, "store", "alignments")
     try:
         return _manifest(value)
     except (KeyError, TypeError, ValueError, AttributeError) as err:
@@ -156,10 +156,11 @@ def parse_contig_range(value: Any, n_contigs: int) -> tuple[list[tuple[str, int]
         raise corrupt_manifest(f"the contig table lacks or garbles {err}") from err
 
 
-def checked_json(
-    data: bytes, form: str, noun: str, check_version: Callable[[int, int], None]
-) -> dict[str, Any]:
-    """The JSON of a manifest whose `format` is ``form``, after its version and checksum were checked."""
+def checked_json(data: bytes, form: str, ours: tuple[int, int], noun: str, source: str) -> dict[str, Any]:
+    """The JSON of a manifest whose `format` is ``form``, after its version and checksum were checked.
+
+    ``ours`` is the version that is read here; ``noun`` and ``source`` are those of check_version.
+    """
     tail = _TAIL.search(data)
     if tail and int(tail[1], 16) != crc32(data[: tail.start()]):
         raise corrupt_manifest("the manifest does not match its checksum")
@@ -173,7 +174,7 @@ def checked_json(
         major, minor = map(int, str(value.get("version")).split("."))
     except ValueError as err:
         raise corrupt_manifest("the manifest has no version") from err
-    check_version(major, minor)
+    check_version((major, minor), ours, noun, source)
     if not tail:
         raise corrupt_manifest("the manifest has no checksum")
     return value

@@ -20,6 +20,7 @@ from . import spec
 from .codecs import expect, from_planes, to_planes, unzigzag, zigzag
 from .directory import crc32
 from .frames import PLAIN_ZSTD, pack_frames, unpack_frames
+from .versions import check_version
 
 _HEAD = struct.Struct("<8sHHIIQIIII")
 _HEAD_CRC = struct.Struct("<I")
@@ -89,23 +90,10 @@ def parse_head(data: bytes | memoryview) -> Head:
         raise corrupt_block("this is not a block of a panel")
     _, major, minor, *sizes = _HEAD.unpack_from(data)
     samples, variants, first, sites_bytes, planes_bytes, sites_crc32, planes_crc32 = sizes
-    check_version(major, minor)
+    check_version((major, minor), spec.PANEL_VERSION, "panel", "genotypes")
     if crc32(data[: _HEAD.size]) != _HEAD_CRC.unpack_from(data, _HEAD.size)[0]:
         raise corrupt_block(f"the block's head (bytes 0-{HEAD_BYTES}) does not match its checksum")
     return Head(samples, variants, first, sites_bytes, planes_bytes, sites_crc32, planes_crc32)
-
-
-def check_version(major: int, minor: int) -> None:
-    """Refuse a panel that this version cannot read; those of 0.x are read by the same minor only."""
-    if (major, minor) == spec.PANEL_VERSION:
-        return
-    newer = (major, minor) > spec.PANEL_VERSION
-    ours = ".".join(map(str, spec.PANEL_VERSION))
-    raise CorruptDataError(
-        f"the panel has format {major}.{minor}, this version reads {ours}",
-        kind="newer-format" if newer else "older-format",
-        hint="install a bams3 that reads it, or import the genotypes again",
-    )
 
 
 # ---- sites ----

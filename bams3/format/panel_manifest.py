@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from . import spec
 from .manifest import Range, checked_json, contig_table, corrupt_manifest, parse_count, render
-from .panel_block import HEAD_BYTES, block_variants, check_version
+from .panel_block import HEAD_BYTES, block_variants
 
 _BLOCK_KEY = re.compile(r"blocks/[0-9]{10,}-[0-9a-f]{8}\.block")
 _SAMPLES_KEY = re.compile(r"_samples-[0-9a-f]{8}\.txt")
@@ -174,7 +174,7 @@ def parse(data: bytes) -> PanelManifest:
     InputError
         ``not-a-panel``: JSON of something else.
     """
-    value = checked_json(data, spec.PANEL_FORMAT, "panel", check_version)
+    value = checked_json(data, spec.PANEL_FORMAT, spec.PANEL_VERSION, "panel", "genotypes")
     try:
         return _checked(value)
     except (KeyError, TypeError, ValueError, AttributeError) as err:

@@ -212,17 +212,18 @@ class BcfCalls:
 
     def _sites(self, data: bytes, records: Array, order: FileOrder, wanted: Wanted) -> Iterator[_Row]:
         """The variants of records."""
-        columns = (records[name].tolist() for name in ("contig", "pos", "id_at", "id_len", "alleles_at"))
-        for k, (number, start_bp, id_at, id_len, at) in enumerate(zip(*columns, strict=True)):
+        names = "contig pos id_at id_len alleles_at n_alleles gt_count".split()
+        columns = (records[name].tolist() for name in names)
+        for k, (number, start_bp, id_at, id_len, at, n, n_calls) in enumerate(zip(*columns, strict=True)):
             contig = self._header.contigs[number]
             if not contig:
                 raise self._unreadable(f"its contig {number} is not in the header")
             order.see(contig, start_bp)
             if not wanted.has(contig, start_bp):
                 continue
-            ref, *alts = _alleles(data, at, int(records["n_alleles"][k]))
+            ref, *alts = _alleles(data, at, n)
             self.counts.multiallelic += len(alts) > 1
-            self.counts.without_calls += not records["gt_count"][k]
+            self.counts.without_calls += not n_calls
             if len(alts) > 1 and self._choice.drops_multiallelic:
                 continue
             alts = alts or ["."]

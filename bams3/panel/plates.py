@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..columns import Array
 from ..errors import InputError
-from ..genotype_counts import GENOTYPES, CountBlock
 from ..slices import Slice
 from .blocks import AA, AB, BB, MISSING, Note, Panel, VariantBlock
+
+if TYPE_CHECKING:
+    from ..genotype_counts import CountBlock
 
 #: First cells that make a line a header, without case, blanks and signs.
 _HEADS = frozenset("sample sampleid samplename iid id individual individualid".split())
@@ -135,6 +138,8 @@ def _some(names: Sequence[str]) -> str:
 
 def _counted(block: VariantBlock, chosen: Array, starts: Array, batches: list[str]) -> CountBlock:
     """The tables of a block; ``chosen`` are its columns plate by plate, which begin at ``starts``."""
+    from ..genotype_counts import GENOTYPES, CountBlock  # noqa: PLC0415  # 25 ms that LD does not need
+
     codes = block.codes[:, chosen]
     V, P = len(codes), len(batches)
     counts = np.empty((V, P, len(GENOTYPES)), np.int32)
