@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ class Kind(Protocol):
         """Results of units, one a place, as JSON values."""
 
 
-class OfOneInput:
+class OfOneInput(ABC):
     """What kinds share whose units are parts of one input, not of samples: their results become one file.
 
     Attributes
@@ -131,9 +132,9 @@ class OfOneInput:
         with _local(work, results) as parts:
             self.join(parts, path)
 
+    @abstractmethod
     def join(self, parts: Sequence[Path], path: Path) -> None:
         """Write files of results as one."""
-        raise NotImplementedError
 
 
 @contextlib.contextmanager
