@@ -45,6 +45,7 @@ COMMANDS = (
     "ld-prune",
     "ld-clump",
     "ld-decay",
+    "ld-plot",
 )
 
 #: Packages that a command may do without, and the extra of bams3 that brings them.

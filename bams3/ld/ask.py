@@ -102,6 +102,19 @@ def matrix_of(
     return R2Matrix(tuple(sites.id), sites.start_bp, r if signed else np.square(r, out=r))
 
 
+def dprime_matrix(finder: Finder, span: tuple[int, int], rule: Rule, workers: int) -> Array:
+    """(V, V) absolute D' of all pairs of a run of variants, 1 on the diagonal; NaN where there is none."""
+    first, end = span
+    block, samples = finder.run(first, end), len(finder.panel.samples)
+    out = np.full((end - first, end - first), np.nan)
+    np.fill_diagonal(out, 1)
+    with ThreadPoolExecutor(workers, "bams3-ld") as pool:
+        for some, _ in pairs_of_tile(block, block, samples, Limits(), rule, pool, workers + 1):
+            a, b = some.a - first, some.b - first
+            out[a, b] = out[b, a] = np.abs(some.found["dprime"])
+    return out
+
+
 def neighbours(finder: Finder, number: int, distance_bp: int, rule: Rule) -> Iterator[pa.Table]:
     """Pairs of one variant, which is a, with those up to a distance, which are b, in their order.
 
