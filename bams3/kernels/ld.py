@@ -141,17 +141,15 @@ def pairs(
     KernelError
         ``bad-column`` where arrays do not fit each other, or the machine lacks the instructions.
     """
-    words = form.planes * form.plane_words
     n_rows, n_columns = rows.sum.size, columns.sum.size
     for span in spans:
         address(span, np.uint64, n_rows)
     what = (
-        _Form(form.samples, form.is_phased, form.has_known, form.has_single),
+        _form(form),
         _Rule(*min_r2, max_p, is_em),
-        _side(rows, n_rows * words),
-        _side(columns, n_columns * words),
+        *(_side(side, form) for side in (rows, columns)),
         *spans,
-        u64(_SETS.index(instructions or instruction_sets()[-1])),
+        _number(instructions),
     )
     likely = n_rows * n_columns // (16 if min_r2[0] else 1)
     size = max(_LEAST_FOUND, min(likely, _MOST_FOUND))
@@ -189,17 +187,15 @@ def correlations(
     -----
     2,504 samples, one core, AVX-512: about 130 million pairs a second, of complete genotypes.
     """
-    words = form.planes * form.plane_words
     n_rows, n_columns = rows.sum.size, columns.sum.size
     for span in spans:
         address(span, np.uint64, n_rows)
     r = np.full((n_rows, n_columns), np.nan)
     what = (
-        _Form(form.samples, form.is_phased, form.has_known, form.has_single),
-        _side(rows, n_rows * words),
-        _side(columns, n_columns * words),
+        _form(form),
+        *(_side(side, form) for side in (rows, columns)),
         *spans,
-        u64(_SETS.index(instructions or instruction_sets()[-1])),
+        _number(instructions),
     )
     call("bk_ld_r", *what, r)
     return r
@@ -224,18 +220,16 @@ def r2_sums(
     -----
     2,504 samples, one core, AVX-512: about 130 million pairs a second, of complete genotypes.
     """
-    words = form.planes * form.plane_words
-    n_rows, n_columns = rows.sum.size, columns.sum.size
+    n_rows = rows.sum.size
     n_spans = edges.size // n_rows - 1
     address(edges, np.uint64, n_rows * (n_spans + 1))
     counts, sums = np.zeros(n_spans, np.uint64), np.zeros(n_spans)
     call(
         "bk_ld_sums",
-        _Form(form.samples, form.is_phased, form.has_known, form.has_single),
-        _side(rows, n_rows * words),
-        _side(columns, n_columns * words),
+        _form(form),
+        *(_side(side, form) for side in (rows, columns)),
         *(np.ascontiguousarray(edges[:, k]) for k in (0, -1)),
-        u64(_SETS.index(instructions or instruction_sets()[-1])),
+        _number(instructions),
         u64(n_spans),
         edges,
         counts,
@@ -244,11 +238,20 @@ def r2_sums(
     return counts, sums
 
 
-def _side(side: Side, n_words: int) -> _Side:
+def _form(form: Form) -> _Form:
+    return _Form(form.samples, form.is_phased, form.has_known, form.has_single)
+
+
+def _number(instructions: str | None) -> ctypes.c_uint64:
+    """Of a set of instructions, or of the fastest."""
+    return u64(_SETS.index(instructions or instruction_sets()[-1]))
+
+
+def _side(side: Side, form: Form) -> _Side:
     n = side.sum.size
     return _Side(
         n,
-        address(side.words, np.uint64, n_words),
+        address(side.words, np.uint64, n * form.planes * form.plane_words),
         address(side.sum, np.float64, n),
         address(side.spread, np.float64, n),
         address(side.is_partial, np.uint8, n),
