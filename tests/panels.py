@@ -114,6 +114,33 @@ def write_plink(
     return prefix
 
 
+def write_pgen(prefix: Path, rows: Sequence[str], sexes: Sequence[int]) -> None:
+    """A .pgen of rows ``CONTIG POS ID REF ALT CALLS...`` of diploid calls."""
+    import numpy as np
+    import pgenlib
+
+    cells = [row.split() for row in rows]
+    most = max(1 + row[4].count(",") + 1 for row in cells)
+    writer = pgenlib.PgenWriter(
+        str(prefix.with_suffix(".pgen")).encode(),
+        len(sexes),
+        variant_ct=len(rows),
+        nonref_flags=False,
+        allele_ct_limit=most,
+        hardcall_phase_present=True,
+    )
+    for row in cells:
+        alleles = [-9 if a == "." else int(a) for call in row[5:] for a in call.replace("|", "/").split("/")]
+        known = np.array(["|" in call for call in row[5:]])
+        writer.append_partially_phased(np.array(alleles, np.int32), known, row[4].count(",") + 2)
+    writer.close()
+    prefix.with_suffix(".pvar").write_text(
+        "##a comment\n#CHROM\tPOS\tID\tREF\tALT\n" + "".join("\t".join(row[:5]) + "\n" for row in cells)
+    )
+    fam = "".join(f"f\ti{k}\t0\t0\t{sex}\t-9\n" for k, sex in enumerate(sexes))
+    prefix.with_suffix(".psam").write_text("#FID\tIID\tPAT\tMAT\tSEX\tPHENO1\n" + fam)
+
+
 def populations(folder: Path) -> dict[str, str]:
     """The population of every sample of the 1000 Genomes."""
     lines = (folder / "geno/integrated_call_samples_v3.20130502.ALL.panel").read_text().splitlines()

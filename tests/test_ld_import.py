@@ -13,7 +13,7 @@ from commands import objects, run, run_apart
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mutate import damage
-from panels import CHR20, HEADER, vcf_text, write_plink, write_vcf
+from panels import CHR20, HEADER, vcf_text, write_pgen, write_plink, write_vcf
 from stored_calls import Variant, keys_of, variants_of, variants_of_text
 
 from bams3.bam import BGZF_EOF, compress_blocks
@@ -370,33 +370,6 @@ def test_a_pgen_has_the_calls_of_its_vcf(shared_data, tmp_path, pgen, options):
     shared = found.keys() & want.keys()  # the .pgen splits some sites otherwise
     assert len(shared) >= 480
     assert {place: found[place] for place in shared} == {place: want[place] for place in shared}
-
-
-def write_pgen(prefix, rows, sexes):
-    """A .pgen of rows ``CONTIG POS ID REF ALT CALLS...`` of diploid calls."""
-    import numpy as np
-    import pgenlib
-
-    cells = [row.split() for row in rows]
-    most = max(1 + row[4].count(",") + 1 for row in cells)
-    writer = pgenlib.PgenWriter(
-        str(prefix.with_suffix(".pgen")).encode(),
-        len(sexes),
-        variant_ct=len(rows),
-        nonref_flags=False,
-        allele_ct_limit=most,
-        hardcall_phase_present=True,
-    )
-    for row in cells:
-        alleles = [-9 if a == "." else int(a) for call in row[5:] for a in call.replace("|", "/").split("/")]
-        known = np.array(["|" in call for call in row[5:]])
-        writer.append_partially_phased(np.array(alleles, np.int32), known, row[4].count(",") + 2)
-    writer.close()
-    prefix.with_suffix(".pvar").write_text(
-        "##a comment\n#CHROM\tPOS\tID\tREF\tALT\n" + "".join("\t".join(row[:5]) + "\n" for row in cells)
-    )
-    fam = "".join(f"f\ti{k}\t0\t0\t{sex}\t-9\n" for k, sex in enumerate(sexes))
-    prefix.with_suffix(".psam").write_text("#FID\tIID\tPAT\tMAT\tSEX\tPHENO1\n" + fam)
 
 
 def test_a_pgen_keeps_phase_and_alleles_and_males_have_one_of_x(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from commands import run as command
-from panels import write_plink, write_vcf
+from panels import write_pgen, write_plink, write_vcf
 from s3_places import Bucket
 from simulate_cohort import main as simulate
 from test_workflow import WORK, run, snakemake
@@ -16,7 +16,7 @@ from test_workflow_slurm import resources_of_jobs
 pytestmark = pytest.mark.engine
 
 #: Jobs of LD.
-LD = {"ld_import": 1, "ld_plan": 1, "ld_slice": 3, "ld_gather": 1}
+LD = {"ld_import": 1, "ld_plan": 1, "ld_slice": 3, "ld_gather": 1, "ld_decay": 1}
 OF_PANEL = {rule: n for rule, n in LD.items() if rule != "ld_import"}
 ALONE = "samples: null\n"
 CONFIG = "ld:\n  vcf: cohort.bcf\n  tiles: 10\n  slices: 3\n  min_r2: 0.01\n"
@@ -86,7 +86,22 @@ def test_the_pairs_are_those_of_one_command(copy):
     assert pq.read_metadata(copy / "results/ld.parquet").num_rows > 300
     assert json.loads((copy / "results/ld/plan.json").read_text())["kinds"][0]["kind"] == "ld"
     logs = {str(path.relative_to(copy / "logs/ld")) for path in (copy / "logs/ld").rglob("*.log")}
-    assert logs == {"import.log", "plan.log", "gather.log", *(f"slices/{i}-of-3.log" for i in (1, 2, 3))}
+    slices = {f"slices/{i}-of-3.log" for i in (1, 2, 3)}
+    assert logs == {"import.log", "plan.log", "gather.log", "decay.log", *slices}
+
+
+def test_decay_and_regions_are_drawn(copy):
+    (copy / "config.yaml").write_text(
+        f"{ALONE}ld: {{vcf: cohort.bcf, slices: 3, max_distance: 1kb, draw: ['1:100-1500', X]}}\n"
+    )
+    assert run(copy) == {**OF_PANEL, "ld_draw": 2}
+    decay = command("ld-decay", copy / "results/ld/panel.ldp", "--max-distance", "1kb", "--quiet")
+    assert (copy / "results/ld/panel.decay.tsv").read_text() == decay.out
+    for name in ("panel.decay", "regions/1_100-1500.ld", "regions/X.ld"):
+        assert (copy / f"results/ld/{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (copy / f"results/ld/{name}.svg").stat().st_size > 10_000
+    assert snakemake(copy, "--report", str(copy / "report.html")).returncode == 0
+    assert "Dark triangles are blocks" in (copy / "report.html").read_text()
 
 
 def test_options_of_the_config_reach_the_commands(fresh):
@@ -106,7 +121,7 @@ def test_options_of_the_config_reach_the_commands(fresh):
 
 def test_pairs_of_different_contigs_are_paired_where_that_is_asked(copy):
     (copy / "config.yaml").write_text(f"{ALONE}{CONFIG}  inter_chr: true\n")
-    assert run(copy) == OF_PANEL
+    assert run(copy) == {"ld_plan": 1, "ld_slice": 3, "ld_gather": 1}
     assert is_that_of_the_command(copy, "results/ld/panel.ldp", "--inter-chr", "--min-r2", "0.01")
 
 
@@ -129,6 +144,15 @@ def test_plink_files_are_imported(tmp_path):
     (tmp_path / "config.yaml").write_text(f"{ALONE}ld: {{bfile: set, tiles: 3, slices: 3, min_r2: 0}}\n")
     assert run(tmp_path) == LD
     assert is_that_of_the_command(tmp_path, "results/ld/panel.ldp", "--min-r2", "0")
+
+
+def test_plink_2_files_are_imported(tmp_path):
+    write_pgen(tmp_path / "set", [f"1 {100 + i} rs{i} A G 0|1 1|0 0|0 1|1" for i in range(9)], [1, 2, 1, 2])
+    (tmp_path / "config.yaml").write_text(f"{ALONE}ld: {{pfile: set, tiles: 1, slices: 3, min_r2: 0}}\n")
+    assert run(tmp_path) == LD
+    assert is_that_of_the_command(tmp_path, "results/ld/panel.ldp", "--min-r2", "0")
+    (tmp_path / "set.pvar").rename(tmp_path / "set.pvar.zst")
+    assert run(tmp_path, "--dry-run") == LD
 
 
 # What runs, and what runs again -------------------------------------------------------------------------
@@ -189,7 +213,7 @@ def test_slices_ask_for_the_memory_of_their_workers(fresh):
         (fresh / "config.yaml").write_text(f"{ALONE}ld: {{vcf: cohort.bcf, {keys}, slices: 2}}\n")
         asked = ["--set-threads", f"ld_slice={threads}", "--cores", "4"]
         first, second = (resources_of_jobs(fresh, "--attempt", n, *asked) for n in ("1", "2"))
-        assert len(first) == 5
+        assert len(first) == 6
         assert all("runtime" in job for job in first)
         assert [int(job["mem_mb"]) for job in first].count(mem_mb) == 2
         assert [2 * int(job["mem_mb"]) for job in first] == [int(job["mem_mb"]) for job in second]
@@ -197,8 +221,8 @@ def test_slices_ask_for_the_memory_of_their_workers(fresh):
 
 # What is wrong is said before any job -------------------------------------------------------------------
 
-ONE = "config, key ld: give one of vcf, bfile and panel, whose variants are paired\n"
-IMPORTED = "config, key ld: regions, samples, maf and multiallelic are for vcf and bfile"
+ONE = "config, key ld: give one of vcf, bfile, pfile and panel, whose variants are paired\n"
+IMPORTED = "config, key ld: regions, samples, maf and multiallelic are for what is imported"
 
 
 @pytest.mark.parametrize(
@@ -215,10 +239,12 @@ IMPORTED = "config, key ld: regions, samples, maf and multiallelic are for vcf a
         ("vcf: cohort.bcf, min_r2: 2", "config, key ld.min_r2: 2 is greater than the maximum of 1\n"),
         ("vcf: cohort.bcf, max_memory: much", "config, key ld.max_memory: 'much' does not match"),
         ("vcf: cohort.bcf, max_distance: far", "config, key ld.max_distance: 'far' does not match"),
-        ("vcf: cohort.bcf, r2: 1", "'r2' was unexpected); the keys are vcf, bfile, panel, regions"),
+        ("vcf: cohort.bcf, r2: 1", "'r2' was unexpected); the keys are vcf, bfile, pfile, panel, regions"),
         ("vcf: nope.bcf", "config, key ld.vcf: nope.bcf: no such file\n"),
         ("vcf: cohort.bcf, samples: nope", "config, key ld.samples: nope: no such file\n"),
         ("bfile: nope", "config, key ld.bfile: nope.bed: no such file\n"),
+        ("pfile: nope", "config, key ld.pfile: nope.pgen: no such file\n"),
+        ("vcf: cohort.bcf, draw: ['1:1-9', '1_1-9']", "key ld.draw: figures of two of 1:1-9, 1_1-9 have the same name\n"),
         ("panel: nope.ldp/", "config, key ld.panel: nope.ldp/_metadata.json: no such file\n"),
     ],
 )
@@ -240,7 +266,7 @@ def test_a_number_of_tiles_that_there_is_not_is_told_in_the_log_of_the_plan(fres
 
 
 def test_snakemakes_linter_has_nothing_to_say(fresh):
-    for config in (CONFIG, CONFIG.replace("vcf: cohort.bcf", "panel: s3://bucket/a.ldp")):
+    for config in (CONFIG + "  draw: [X]\n", CONFIG.replace("vcf: cohort.bcf", "panel: s3://bucket/a.ldp")):
         (fresh / "config.yaml").write_text(ALONE + config)
         done = snakemake(fresh, "--lint")
         assert done.returncode == 0, done.stdout + done.stderr

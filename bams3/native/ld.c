@@ -223,36 +223,6 @@ BK_EXPORT int bk_ld_tile(const struct bk_ld_form *form, const struct bk_ld_rule 
     return BK_OK;
 }
 
-/* r of row i and the columns begin[i] .. end[i] - 1, or NaN, at r[i * columns->n + column]; other
- * cells stay as they are.
- */
-BK_EXPORT int bk_ld_r(const struct bk_ld_form *form, const struct bk_ld_side *rows,
-                      const struct bk_ld_side *columns, const uint64_t *begin, const uint64_t *end,
-                      uint64_t set, double *r) {
-    struct sums_of_strip strip;
-    double found[ROWS_AT_ONCE * STRIP];
-    if (!fits(form, rows, columns, end, set)) return BK_ERR_COLUMN_LENGTH;
-    struct worker work = worker_of(set);
-    struct task t = task_of(form, rows, columns, &strip);
-    for (t.column = 0; t.column < columns->n; t.column += STRIP) {
-        int is_partial = start_strip(&t);
-        for (t.row = 0; t.row < rows->n; t.row += ROWS_AT_ONCE) {
-            if (!has_pairs(&t, begin, end)) continue;
-            start_rows(&t, is_partial);
-            work.correlate(&t, found);
-            for (uint64_t i = t.row; i < t.row + ROWS_AT_ONCE; i++) {
-                uint64_t first = begin[i] > t.column ? begin[i] : t.column;
-                uint64_t stop = t.column + t.n_columns < end[i] ? t.column + t.n_columns : end[i];
-                if (first < stop)
-                    memcpy(r + i * columns->n + first,
-                           found + (i - t.row) * STRIP + first - t.column,
-                           (stop - first) * sizeof *r);
-            }
-        }
-    }
-    return BK_OK;
-}
-
 /* Add r^2 of the columns from `first` on to the sums of the spans that they lie in. */
 static void add_to_spans(const double *r, uint64_t first, uint64_t stop, const uint64_t *edges,
                          uint64_t n_spans, uint64_t *pairs, double *sums) {
@@ -283,13 +253,19 @@ static void add_to_spans(const double *r, uint64_t first, uint64_t stop, const u
     }
 }
 
-/* Sums of r^2 over spans of columns: those of row i from edges[i * (n_spans + 1) + k] up to the
- * next edge are of span k. Adds to `pairs` (of those that have an r^2) and `sums`; edges ascend.
- */
-BK_EXPORT int bk_ld_sums(const struct bk_ld_form *form, const struct bk_ld_side *rows,
+/* Where r of pairs goes: to cells of a matrix, or to sums of spans of columns. */
+struct sink {
+    double *r;
+    uint64_t n_spans;
+    const uint64_t *edges;
+    uint64_t *pairs;
+    double *sums;
+};
+
+/* r of row i and the columns begin[i] .. end[i] - 1, or NaN, into the sink. */
+static int correlate_all(const struct bk_ld_form *form, const struct bk_ld_side *rows,
                          const struct bk_ld_side *columns, const uint64_t *begin,
-                         const uint64_t *end, uint64_t set, uint64_t n_spans, const uint64_t *edges,
-                         uint64_t *pairs, double *sums) {
+                         const uint64_t *end, uint64_t set, const struct sink *to) {
     struct sums_of_strip strip;
     double found[ROWS_AT_ONCE * STRIP];
     if (!fits(form, rows, columns, end, set)) return BK_ERR_COLUMN_LENGTH;
@@ -304,11 +280,36 @@ BK_EXPORT int bk_ld_sums(const struct bk_ld_form *form, const struct bk_ld_side 
             for (uint64_t i = t.row; i < t.row + ROWS_AT_ONCE; i++) {
                 uint64_t first = begin[i] > t.column ? begin[i] : t.column;
                 uint64_t stop = t.column + t.n_columns < end[i] ? t.column + t.n_columns : end[i];
-                if (first < stop)
-                    add_to_spans(found + (i - t.row) * STRIP + first - t.column, first, stop,
-                                 edges + i * (n_spans + 1), n_spans, pairs, sums);
+                if (first >= stop) continue;
+                const double *r = found + (i - t.row) * STRIP + first - t.column;
+                if (to->r)
+                    memcpy(to->r + i * columns->n + first, r, (stop - first) * sizeof *r);
+                else
+                    add_to_spans(r, first, stop, to->edges + i * (to->n_spans + 1), to->n_spans,
+                                 to->pairs, to->sums);
             }
         }
     }
     return BK_OK;
+}
+
+/* r of row i and the columns begin[i] .. end[i] - 1, or NaN, at r[i * columns->n + column]; other
+ * cells stay as they are.
+ */
+BK_EXPORT int bk_ld_r(const struct bk_ld_form *form, const struct bk_ld_side *rows,
+                      const struct bk_ld_side *columns, const uint64_t *begin, const uint64_t *end,
+                      uint64_t set, double *r) {
+    struct sink to = {.r = r};
+    return correlate_all(form, rows, columns, begin, end, set, &to);
+}
+
+/* Sums of r^2 over spans of columns: those of row i from edges[i * (n_spans + 1) + k] up to the
+ * next edge are of span k. Adds to `pairs` (of those that have an r^2) and `sums`; edges ascend.
+ */
+BK_EXPORT int bk_ld_sums(const struct bk_ld_form *form, const struct bk_ld_side *rows,
+                         const struct bk_ld_side *columns, const uint64_t *begin,
+                         const uint64_t *end, uint64_t set, uint64_t n_spans, const uint64_t *edges,
+                         uint64_t *pairs, double *sums) {
+    struct sink to = {NULL, n_spans, edges, pairs, sums};
+    return correlate_all(form, rows, columns, begin, end, set, &to);
 }

@@ -66,6 +66,56 @@ rule ld_gather:
         "bams3 gather {input.plan:q} --output {params.folder:q} 2> {log:q}"
 
 
+rule ld_decay:
+    input:
+        manifest_of_panel(),
+    output:
+        **figures_of_ld(
+            "results/ld/panel.decay", "ld_decay", result="decay with distance"
+        ),
+        table="results/ld/panel.decay.tsv",
+    log:
+        "logs/ld/decay.log",
+    conda:
+        "../../envs/bams3.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(2000),
+        runtime=120,
+    params:
+        options=decay_options(),
+        prefix=subpath(output.png, strip_suffix=".decay.png"),
+    shell:
+        "( bams3 ld-decay {params.options:q} --threads {threads} --quiet --output {output.table:q}"
+        " && bams3 ld-plot {output.table:q} --output {params.prefix:q} ) 2> {log:q}"
+
+
+rule ld_draw:
+    input:
+        manifest_of_panel(),
+    output:
+        **figures_of_ld("results/ld/regions/{name}.ld", "ld_region", result="{name}"),
+    log:
+        "logs/ld/regions/{name}.log",
+    conda:
+        "../../envs/bams3.yaml"
+    threads: 2
+    resources:
+        mem_mb=growing(4000),
+        runtime=60,
+    params:
+        options=draw_options,
+        prefix=subpath(output.png, strip_suffix=".ld.png"),
+    shell:
+        "bams3 ld-plot {params.options:q} --threads {threads} --output {params.prefix:q} 2> {log:q}"
+
+
 rule ld:
     input:
         rules.ld_gather.output,
+        rules.ld_decay.output,
+        expand(
+            "results/ld/regions/{name}.ld.{form}",
+            name=REGIONS_OF_LD,
+            form=["png", "svg"],
+        ),
