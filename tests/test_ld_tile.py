@@ -267,3 +267,33 @@ def test_tiles_that_do_not_belong_together_are_not_merged(study, whole, tmp_path
     assert run("ld-merge", a, folder / "study.vcf", "-o", out).kind == "not-tiles"
     assert run("ld-merge", a, tmp_path / "none.parquet", "-o", out).kind == "no-such-file"
     assert not out.exists()
+
+
+# What it takes ------------------------------------------------------------------------------------------
+
+PEAK = """
+import os, sys
+pid = os.posix_spawn(sys.executable, [sys.executable, "-m", "bams3", *sys.argv[1:]], os.environ)
+_, status, used = os.wait4(pid, 0)
+print(status, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_what_the_plan_says_even_where_all_pairs_pass(tmp_path):
+    V, S = 3000, 50
+    alleles = np.random.default_rng(1).integers(0, 2, (V, S, 2)).tolist()
+    calls = ("\t".join(f"{a}|{b}" for a, b in row) for row in alleles)
+    rows = [f"1\t{v + 1}\tv{v}\tA\tC\t.\t.\t.\tGT\t{row}" for v, row in enumerate(calls)]
+    head = "\t".join(
+        ["#CHROM POS ID REF ALT QUAL FILTER INFO FORMAT".replace(" ", "\t"), *map(str, range(S))]
+    )
+    (tmp_path / "a.vcf").write_text("\n".join(["##fileformat=VCFv4.3", "##contig=<ID=1>", head, *rows, ""]))
+    succeeds("ld-import", tmp_path / "a.vcf", tmp_path / "a.ldp", "--quiet")
+    told = json.loads(run("ld-plan", tmp_path / "a.ldp", "--json", "--threads", "2").out)
+    words = ["ld-tile", "a.ldp", "a.parquet", "--min-r2", "0", "--threads", "2", "--quiet"]
+    done = subprocess.run([sys.executable, "-c", PEAK, *words], cwd=tmp_path, capture_output=True, check=True)
+    status, peak_bytes = map(int, done.stdout.split())
+    assert status == 0
+    assert pq.read_metadata(tmp_path / "a.parquet").num_rows > 0.99 * V * (V - 1) / 2
+    assert peak_bytes <= told["tiles"][0]["memory_bytes"]

@@ -17,6 +17,19 @@ ALIGNMENTS = {
     "ont_chr4": "ont.bam",  # 90 kb
 }
 CONTIGS = ("chr4", "chr6", "chr20", "chr22")
+#: What is asked of the cohort, of genotype counts of 27 plates, and of the phased calls of 2,504 people.
+CONFIG = """\
+samples: samples.csv
+regions: regions.bed
+slices: 3
+kinds: [count, coverage, records]
+exec: samtools view -c -F 1024 -
+chi2: {counts: 1000G_chr20_27plates_counts.tsv.gz, max_simulations: 1000, slices: 2}
+ld: {vcf: 1kgp3_chr20_subset_20k.bcf, tiles: 6, slices: 2, draw: ["20:60000-70000"]}
+"""
+JOBS = {"convert": 4, "plan": 1, "run_slice": 3, "gather": 1}
+JOBS |= {"chi2_slice": 2, "chi2_merge": 1, "chi2_plot": 1}
+JOBS |= {"ld_import": 1, "ld_plan": 1, "ld_slice": 2, "ld_gather": 1, "ld_decay": 1, "ld_draw": 1}
 
 
 def extent(path):
@@ -53,10 +66,10 @@ def cohort(shared_data, tmp_path_factory):
     (folder / "regions.bed").write_text(bed)
     sheet = "".join(f"{path.stem},{path.name}\n" for path in paths)
     (folder / "samples.csv").write_text(f"sample,alignment\n{sheet}")
-    config = "samples: samples.csv\nregions: regions.bed\nslices: 3\n"
-    config += "kinds: [count, coverage, records]\nexec: samtools view -c -F 1024 -\n"
-    (folder / "config.yaml").write_text(config)
-    assert run(folder) == {"convert": 4, "plan": 1, "run_slice": 3, "gather": 1}
+    for name in ("counts/1000G_chr20_27plates_counts.tsv.gz", "geno/1kgp3_chr20_subset_20k.bcf"):
+        shutil.copy(shared_data / name, folder)
+    (folder / "config.yaml").write_text(CONFIG)
+    assert run(folder) == JOBS
     return folder
 
 

@@ -120,6 +120,7 @@ def pairs(
     max_p: float = 1.0,
     is_em: bool = False,
     instructions: str | None = None,
+    most: int | None = None,
 ) -> Array:
     """Pairs of variants whose r2 and P pass: (P,) of PAIR, in no order of use.
 
@@ -135,6 +136,8 @@ def pairs(
         Whether r2 of unphased pairs is that of maximum-likelihood haplotypes; it is then decided as a float.
     instructions
         A name of ``instruction_sets``; None: the fastest.
+    most
+        Where there are more pairs than that, some of them, but more than that, are returned.
 
     Raises
     ------
@@ -154,7 +157,7 @@ def pairs(
     likely = n_rows * n_columns // (16 if min_r2[0] else 1)
     size = max(_LEAST_FOUND, min(likely, _MOST_FOUND))
     cursor, n_found, found = out(2), out(), [np.empty(0, PAIR)]
-    while int(cursor[0]) < n_columns:
+    while int(cursor[0]) < n_columns and (most is None or sum(map(len, found)) <= most):
         some = np.empty(size, PAIR)
         call("bk_ld_tile", *what, cursor, u64(size), n_found, some)
         found.append(some[: int(n_found[0])])

@@ -12,12 +12,13 @@ import numpy as np
 
 from ..columns import Array
 from ..errors import InputError
-from ..kernels.ld import PAIR, Form, Side, pairs
+from ..kernels.ld import PAIR, ROWS_AT_ONCE, Form, Side, pairs
 from ..pipeline import ordered_map
 from .blocks import Block, as_columns, as_rows, form_of
 from .tiles import Limits, ends_of, spans_of
 
-_ROWS_OF_A_STEP = 256  # a multiple of ROWS_AT_ONCE
+#: Rows of a piece of work, fewer where they would keep more pairs than that: each takes 0.3 KB on its way.
+_ROWS_OF_A_STEP, _MOST_OF_A_STEP = 256, 1 << 15
 _MOST_DENOMINATOR = 10**6
 
 
@@ -103,15 +104,24 @@ def pairs_of_tile(
     begins, stops = spans_of(
         (rows.first, rows.end), (columns.first, columns.end), _ends(rows, columns, limits)
     )
-    steps = [
-        (first, min(first + _ROWS_OF_A_STEP, len(begins))) for first in range(0, len(begins), _ROWS_OF_A_STEP)
-    ]
 
-    def work(step: tuple[int, int]) -> tuple[Pairs, int]:
+    def work(step: tuple[int, int]) -> tuple[tuple[int, int], Pairs | None, int]:
         spans = begins[slice(*step)], stops[slice(*step)]
-        return tile.pairs(step, *spans), int((spans[1] - spans[0]).sum())
+        try:
+            found = tile.pairs(step, *spans, None if step[1] - step[0] <= ROWS_AT_ONCE else _MOST_OF_A_STEP)
+        except _TooMany:
+            found = None
+        return step, found, int((spans[1] - spans[0]).sum())
 
-    return ordered_map(pool, work, steps, depth)
+    def of_rows(first: int, end: int, at_once: int) -> Iterator[tuple[Pairs, int]]:
+        steps = [(low, min(low + at_once, end)) for low in range(first, end, at_once)]
+        for step, found, n in ordered_map(pool, work, steps, depth):
+            if found is None:
+                yield from of_rows(*step, at_once // 4)
+            else:
+                yield found, n
+
+    return of_rows(0, len(begins), _ROWS_OF_A_STEP)
 
 
 def _ends(rows: Block, columns: Block, limits: Limits) -> Array:
@@ -127,6 +137,10 @@ def _ends(rows: Block, columns: Block, limits: Limits) -> Array:
     if limits.max_variants is not None:
         ends = np.minimum(ends, numbers + rows.first + 1 + limits.max_variants)
     return ends
+
+
+class _TooMany(Exception):  # noqa: N818  nothing is wrong
+    """Rows keep more pairs than may be held at once."""
 
 
 class PreparedTile:
@@ -146,8 +160,11 @@ class PreparedTile:
             form = form_of(samples, rows.planes, columns.planes, is_phased=is_phased)
             self._forms.append((form, as_rows(rows.planes, form), as_columns(columns.planes, form)))
 
-    def pairs(self, step: tuple[int, int], begins: Array, stops: Array) -> Pairs:
-        """Pairs of rows ``step[0]`` up to ``step[1]`` with their columns, in order; a may follow b."""
+    def pairs(self, step: tuple[int, int], begins: Array, stops: Array, most: int | None = None) -> Pairs:
+        """Pairs of rows ``step[0]`` up to ``step[1]`` with their columns, in order; a may follow b.
+
+        _TooMany where there may be more than ``most``.
+        """
         first, end = step
         parts = []
         for form, rows, columns in self._forms:
@@ -163,7 +180,10 @@ class PreparedTile:
                 min_r2=ratio,
                 max_p=self._rule.max_p,
                 is_em=self._rule.is_em,
+                most=most,
             )
+            if most is not None and len(found) > most:
+                raise _TooMany
             parts.append(self._in_form(form, found, first))
         return _sorted(parts[0] if len(parts) == 1 else joined(parts))
 

@@ -15,8 +15,8 @@ from ..variants import Planes, Sites, words_of
 from .pairs import Rule
 from .tiles import Limits, Tile, Tiling, ends_of, tiling_of, tiling_of_tiles
 
-#: Bytes that a process has before it holds variants, and what a thread needs beside them.
-_BASE_BYTES, _THREAD_BYTES = 110 << 20, 24 << 20
+#: Bytes of a process without variants; of pairs that go to the file, were they all to pass; of a thread.
+_BASE_BYTES, _WRITING_BYTES, _THREAD_BYTES = 110 << 20, 72 << 20, 24 << 20
 #: Of a variant beside its bits: places, names, sums.
 _SITE_BYTES = 160
 #: Words of 64 bits that a core ANDs and counts in a nanosecond.
@@ -93,7 +93,7 @@ def _memory_bytes(panel: Panel, rule: Rule, variants: int, is_diagonal: bool, wo
     form = (2 + 2 * is_partial) * (n_phased > 0)
     form += (2 + is_partial + panel.has_haploid) * (n_phased < panel.n_variants)
     per_variant = 8 * words * (plane + form * (1 + is_diagonal)) + _SITE_BYTES
-    return _BASE_BYTES + workers * _THREAD_BYTES + variants * per_variant
+    return _BASE_BYTES + _WRITING_BYTES + workers * _THREAD_BYTES + variants * per_variant
 
 
 def make_plan(
