@@ -1,5 +1,6 @@
 """Brute force for linkage disequilibrium: genotypes as lists of alleles, and one pair at a time."""
 
+import functools
 import math
 from fractions import Fraction
 
@@ -137,6 +138,11 @@ def of_haplotypes(h):
 
 def statistics(x, y, *, is_phased, is_em=False):
     """What is told of a pair: (n, exact r2, r, D, D', P), or None where it has no r2."""
+    return _statistics(tuple(x), tuple(y), is_phased, is_em)
+
+
+@functools.cache  # many tests ask about the same pairs
+def _statistics(x, y, is_phased, is_em):
     samples = both_known(x, y)
     if is_phased:
         h = haplotypes_of(x, y)

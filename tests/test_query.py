@@ -19,8 +19,8 @@ REAL = {
     "tiny_contigs": "longcontignames.bam",
     "hifi": "HG002-SRF.m84011_220902_175841_s1.GRCh38.bam",
 }
-#: These three take the longest, and are asked when there is time.
-LATER = ("wgs", "many_contigs", "spliced")
+#: These take the longest, and are asked when there is time.
+LATER = ("wgs", "many_contigs", "spliced", "tiny_contigs")
 FEW = 10
 MANY = 100
 

@@ -10,6 +10,7 @@ from bams3.stats import FLAGSTAT, Stats
 pytest.importorskip("matplotlib", reason="the figure needs the extra plots")
 
 import matplotlib.image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from bams3.plots import stats_figure, write_stats
 
@@ -72,8 +73,9 @@ def test_all_words_of_the_figure_lie_within_it(n, reads):
     stats = stats_with([f"SCAFFOLD_{'M' * 12}{i}" for i in range(n)], np.full(n, reads), n_unplaced=3 * reads)
     figure = stats_figure(stats, "sample")
     width, height = figure.canvas.get_width_height()
+    renderer = FigureCanvasAgg(figure).get_renderer()  # one for all words: each takes as much as the picture
     for axes in figure.axes:
-        boxes = [text.get_window_extent() for text in (*axes.texts, *axes.get_yticklabels(), axes.title)]
+        boxes = [text.get_window_extent(renderer) for text in (*axes.texts, *axes.get_yticklabels(), axes.title)]
         assert min(box.x0 for box in boxes) >= 0
         assert max(box.x1 for box in boxes) <= width
         assert max(box.y1 for box in boxes) <= height
