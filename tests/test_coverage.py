@@ -33,6 +33,8 @@ REAL = {
     "many_contigs": "NA12878.chr22.s.bam",
 }
 QUICK = ("exome",)
+#: For tests of what the data has no part in.
+ANY = pytest.mark.parametrize("pair", QUICK, indirect=True)
 #: Options of ours, and of samtools depth.
 RULES = {
     "default": ([], []),
@@ -256,6 +258,7 @@ def test_a_compressed_table_has_an_index_that_finds_its_rows(pair):
             assert [row.split("\t") for row in found.fetch(contig, low, high)] == wanted
 
 
+@ANY
 def test_a_parquet_table_holds_what_the_text_does(pair):
     from pyarrow import parquet
 
@@ -310,6 +313,7 @@ REFUSED = {
 }
 
 
+@ANY
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_makes_no_sense_is_refused(pair, kind):
     contig = pair.contigs[0][0]
@@ -319,6 +323,7 @@ def test_what_makes_no_sense_is_refused(pair, kind):
         assert done.code == 2
 
 
+@ANY
 def test_a_bed_file_with_a_contig_that_is_not_there_names_the_line(pair, tmp_path):
     contig = pair.contigs[0][0]
     bed = tmp_path / "r.bed"
@@ -330,6 +335,7 @@ def test_a_bed_file_with_a_contig_that_is_not_there_names_the_line(pair, tmp_pat
         assert f"hint: the store names it {contig}" in done.err
 
 
+@ANY
 def test_what_is_no_plain_file_is_written_in_place(pair, tmp_path):
     expected = coverage(pair, "--window", "1M")
     (tmp_path / "target.bed").write_text("before")
@@ -350,6 +356,7 @@ def test_a_region_past_the_end_of_its_contig_keeps_its_bounds_and_is_measured_up
     assert found[1] == ["chr1", "200", "300", "", "0.0000", "0.0000", "0", "0"]
 
 
+@ANY
 def test_rows_out_of_order_are_written_without_an_index_and_said_to_be(pair, tmp_path):
     first, other = pair.contigs[0][0], pair.contigs[-1][0]
     bed, out = tmp_path / "r.bed", tmp_path / "out.gz"
@@ -371,6 +378,7 @@ def test_rows_out_of_order_are_written_without_an_index_and_said_to_be(pair, tmp
         assert (done.code, "no tabix index" in done.err) == (0, not has_index)
 
 
+@ANY
 @pytest.mark.parametrize("name", ["x.bam", "x.png", "{}/_metadata.json", "{}/x.tsv"])
 def test_a_table_goes_neither_under_a_wrong_name_nor_into_a_store(pair, tmp_path, name):
     before = (pair.store / "_metadata.json").read_bytes()
@@ -381,6 +389,7 @@ def test_a_table_goes_neither_under_a_wrong_name_nor_into_a_store(pair, tmp_path
     assert (pair.store / "_metadata.json").read_bytes() == before
 
 
+@ANY
 def test_unplaced_reads_have_no_depth(pair, tmp_path):
     bed = tmp_path / "r.bed"
     bed.write_text("*\t0\t10\n")
@@ -388,6 +397,7 @@ def test_unplaced_reads_have_no_depth(pair, tmp_path):
     assert (done.code, "unplaced reads have no depth" in done.err) == (2, True)
 
 
+@ANY
 def test_a_file_appears_whole_or_not_at_all(pair, tmp_path):
     assert run_kind("coverage", pair.store, "-o", tmp_path / "no" / "x.gz").code == 2
     with pytest.raises(InputError):
