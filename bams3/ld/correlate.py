@@ -108,9 +108,13 @@ class Correlator:
         spread: Array = self._forms[0][2].spread[: self._columns]
         return spread > 0
 
-    def steps(self) -> list[tuple[int, int]]:
-        """Runs of rows whose matrices are small enough to be held several at a time."""
-        most = min(max(_CELLS // max(self._columns, 1) // ROWS_AT_ONCE, 1) * ROWS_AT_ONCE, _MOST_ROWS)
+    def steps(self, cells: int = 0) -> list[tuple[int, int]]:
+        """Runs of rows whose matrices are small enough to be held several at a time.
+
+        ``cells`` is what else of 8 bytes there is of each row.
+        """
+        size = max(self._columns, cells, 1)
+        most = min(max(_CELLS // size // ROWS_AT_ONCE, 1) * ROWS_AT_ONCE, _MOST_ROWS)
         return [(first, min(first + most, self._rows)) for first in range(0, self._rows, most)]
 
 

@@ -86,7 +86,8 @@ def decay(
 
     Notes
     -----
-    Keeps no pairs: holds the variants of one row of tiles, 8·K bytes for each worker, and 40 MiB for it.
+    Keeps no pairs: holds the variants of one row of tiles, and for each worker 40 MiB, or 100·K bytes where
+    that is more.
     2,504 samples, a core with AVX-512: about 100 million pairs a second where all or none are phased.
     """
     total = Decay(np.zeros(distances.n, np.int64), np.zeros(distances.n))
@@ -120,7 +121,12 @@ class _Contig:
                 tile = _Tile(self, rows, (low, high), (first, end))
                 for part in ordered_map(pool, tile.sums, tile.steps, depth):
                     yield 0, part
-            yield high - low, Decay(*np.zeros((2, len(self._bounds_bp) - 1), np.int64))
+            yield high - low, Decay(*np.zeros((2, self.n_spans), np.int64))
+
+    @property
+    def n_spans(self) -> int:
+        """K."""
+        return len(self._bounds_bp) - 1
 
     def _genotypes(self, first: int, end: int) -> Genotypes:
         block = self._finder.run(self._first + first, self._first + end)
@@ -148,7 +154,7 @@ class _Tile:
     ) -> None:
         self._contig, self._first, self._columns = contig, numbers[0], columns
         self._pairs = contig.correlator(rows, columns)
-        self.steps = self._pairs.steps()
+        self.steps = self._pairs.steps(contig.n_spans + 1)
 
     def sums(self, step: tuple[int, int]) -> Decay:
         """Sums of some rows."""
