@@ -54,14 +54,14 @@ check: setup
 	step ruff check .; \
 	step ruff format --check .; \
 	step mypy; \
-	step snakefmt --check workflow; \
+	step snakefmt --check workflow wrappers; \
 	step clang-format --dry-run -Werror $(NATIVE); \
 	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 format: setup
 	ruff check --fix .
 	ruff format .
-	snakefmt workflow
+	snakefmt workflow wrappers
 	clang-format -i $(NATIVE)
 
 # A second copy of the package in build/sanitize, its library built with the sanitizers; PYTHONMALLOC lets
@@ -109,4 +109,4 @@ sizes: setup
 clean:
 	rm -rf .venv build dist *.egg-info demo .pytest_cache .mypy_cache .ruff_cache .hypothesis .snakemake
 	rm -f bams3/_kernels*.so
-	find bams3 tests workflow -name __pycache__ -prune -exec rm -rf {} +
+	find bams3 tests workflow wrappers -name __pycache__ -prune -exec rm -rf {} +
