@@ -75,7 +75,8 @@ def test_all_words_of_the_figure_lie_within_it(n, reads):
     width, height = figure.canvas.get_width_height()
     renderer = FigureCanvasAgg(figure).get_renderer()  # one for all words: each takes as much as the picture
     for axes in figure.axes:
-        boxes = [text.get_window_extent(renderer) for text in (*axes.texts, *axes.get_yticklabels(), axes.title)]
+        words = (*axes.texts, *axes.get_yticklabels(), axes.title)
+        boxes = [text.get_window_extent(renderer) for text in words]
         assert min(box.x0 for box in boxes) >= 0
         assert max(box.x1 for box in boxes) <= width
         assert max(box.y1 for box in boxes) <= height
