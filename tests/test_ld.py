@@ -81,6 +81,7 @@ def check(found, wanted, is_em=False):
         assert one["p"] == pytest.approx(p, rel=1e-4 if is_em else 1e-6, abs=1e-300)  # EM's by search
 
 
+@pytest.mark.native
 @pytest.mark.parametrize("instructions", SETS)
 @pytest.mark.parametrize(("samples", "missing", "haploid", "phased"), PANELS)
 def test_every_statistic_is_that_of_brute_force(samples, missing, haploid, phased, instructions, monkeypatch):
@@ -89,6 +90,7 @@ def test_every_statistic_is_that_of_brute_force(samples, missing, haploid, phase
     check(all_pairs(block, samples, ALL), wanted)
 
 
+@pytest.mark.native
 @pytest.mark.parametrize(
     "rule",
     [
@@ -139,6 +141,16 @@ LIMITS = {
     "many variants": Limits(max_variants=25),
     "both": Limits(max_distance_bp=200, max_variants=12),
 }
+
+
+def test_pairs_are_the_same_however_few_are_held_at_once(monkeypatch):
+    calls = random_calls(np.random.default_rng(2), 600, 20)
+    block = block_of(calls, is_phased=np.random.default_rng(2).random(600) < 0.6)
+    before = all_pairs(block, 20, ALL)
+    for most in (0, 1000, 30_000):
+        monkeypatch.setattr("bams3.ld.pairs._MOST_OF_A_STEP", most)
+        for column, wanted in zip(all_pairs(block, 20, ALL), before, strict=True):
+            np.testing.assert_array_equal(column, wanted)
 
 
 @pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
