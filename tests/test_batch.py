@@ -40,6 +40,22 @@ def away(cohort, s3_bucket):
     return s3_bucket
 
 
+@pytest.fixture(scope="module")
+def planned(cohort):
+    """A plan of two slices, with places for addresses."""
+    place = cohort.folder / "planned.json"
+    succeeds(
+        "plan", cohort.sheet, "-L", cohort.bed, "--count", "--slices", 2, "-o", place, "--work", "s3://w/w"
+    )
+    return place.read_text().replace(f"{cohort.folder}/", "s3://BUCKET/").replace("s3://w/w", "s3://BUCKET/w")
+
+
+@pytest.fixture
+def address(planned, s3_bucket):
+    """A plan in the bucket that nobody runs: its stores are not there."""
+    return s3_bucket.put("plan.json", planned.replace("BUCKET", s3_bucket.name).encode())
+
+
 @pytest.fixture
 def serve(s3_server, monkeypatch):
     """Starts an AWS Batch with a queue and a job definition, to which the environment leads."""
@@ -283,8 +299,7 @@ def test_a_single_slice_is_a_job_and_no_array(idle):
         aws(idle).submit_job(**last)
 
 
-def test_what_is_given_is_in_the_requests(away, idle, s3_server):
-    address = plan(away, "--count", "--slices", 2)
+def test_what_is_given_is_in_the_requests(address, idle, s3_server):
     given = ("--vcpus", 4, "--memory", "3G", "--timeout", "2h", "--attempts", 3, "--retry-failed")
     done = run("batch", "submit", address, *QUEUE, *given, "--aws-region", "us-east-1", "--dry-run")
     (request,) = json.loads(done.out)
@@ -300,8 +315,7 @@ def test_what_is_given_is_in_the_requests(away, idle, s3_server):
     )
 
 
-def test_what_is_not_given_is_the_definitions(away, idle):
-    address = plan(away, "--count", "--slices", 2)
+def test_what_is_not_given_is_the_definitions(address, idle):
     idle.add_definition("bams3", vcpus=2, memory_mb=4096, timeout={"attemptDurationSeconds": 1000})
     (request,) = json.loads(succeeds("batch", "submit", address, *QUEUE, "--dry-run").out)
     assert request["jobDefinition"].endswith("bams3:2")
@@ -333,8 +347,7 @@ def test_what_is_not_given_is_the_definitions(away, idle):
         (("--attempts", "11"), "usage", "11"),
     ],
 )
-def test_what_jobs_cannot_run_with_is_one_line(away, idle, options, kind, words):
-    address = plan(away, "--count", "--slices", 2)
+def test_what_jobs_cannot_run_with_is_one_line(address, idle, options, kind, words):
     idle.add_queue("off", state="DISABLED")
     idle.add_queue("broken", status="INVALID")
     idle.add_definition("small", memory_mb=100)
@@ -346,8 +359,7 @@ def test_what_jobs_cannot_run_with_is_one_line(away, idle, options, kind, words)
     assert idle.jobs == {}
 
 
-def test_memory_that_the_user_gives_is_his_to_know(away, idle):
-    address = plan(away, "--count", "--slices", 2)
+def test_memory_that_the_user_gives_is_his_to_know(address, idle):
     idle.add_definition("small", memory_mb=100)
     given = ("--queue", "spot", "--job-definition", "small", "--memory", "50M")
     done = run("batch", "submit", address, *given)
@@ -369,8 +381,7 @@ def test_jobs_cannot_reach_what_lies_on_this_machine(cohort, away, idle, tmp_pat
         assert "share no disk" in done.err
 
 
-def test_nobody_and_nowhere_is_one_line(away, idle, monkeypatch):
-    address = plan(away, "--count", "--slices", 2)
+def test_nobody_and_nowhere_is_one_line(address, idle, monkeypatch):
     with monkeypatch.context() as nowhere:
         nowhere.delenv("AWS_DEFAULT_REGION")
         assert submit(address).kind == "bad-configuration"
@@ -393,8 +404,7 @@ def test_nobody_and_nowhere_is_one_line(away, idle, monkeypatch):
         ("ClientException", 400, "batch-refused"),
     ],
 )
-def test_what_aws_says_of_who_asks_is_one_line(away, idle, code, status, kind):
-    address = plan(away, "--count", "--slices", 2)
+def test_what_aws_says_of_who_asks_is_one_line(address, idle, code, status, kind):
     idle.refusals.append(RefusalError("no", code, status))
     assert submit(address).kind == kind
 
@@ -403,8 +413,7 @@ def throttled(n):
     return [RefusalError("Too Many Requests", "TooManyRequestsException", 429) for _ in range(n)]
 
 
-def test_throttling_is_waited_for(away, idle):
-    address = plan(away, "--count", "--slices", 2)
+def test_throttling_is_waited_for(address, idle):
     idle.refusals += throttled(2)
     assert submit(address).code == 0
     assert idle.log.count("DescribeJobQueues") == 3
