@@ -72,8 +72,10 @@ def parse_slice_list(text: str) -> tuple[list[int], int]:
         raise InputError(f"{text}: not a list of slices", kind="bad-slice", hint=hint)
     n = parse_slice(f"1/{found[2]}").n
     runs = [(int(run[0]), int(run[-1])) for run in (run.split("-") for run in found[1].split(","))]
-    ends = [0, *itertools.chain.from_iterable((first, last + 1) for first, last in runs)]
-    if ends[-1] > n + 1 or runs[0][0] < 1 or any(low > high for low, high in itertools.pairwise(ends)):
+    before = [0, *(last for _, last in runs)]
+    if before[-1] > n or not all(
+        low < first <= last for low, (first, last) in zip(before, runs, strict=False)
+    ):
         raise InputError(f"{text}: not slices from 1 to {n} that ascend", kind="bad-slice", hint=hint)
     return [number for first, last in runs for number in range(first, last + 1)], n
 

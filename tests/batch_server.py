@@ -116,13 +116,13 @@ class BatchServer:
         with self._lock:
             return [one for job in self.jobs.values() for one in job.children or [job]]
 
-    def wait(self, job_id: str, timeout_s: float = 60.0) -> Job:
+    def wait(self, job_id: str, timeout_s: float = 180.0) -> Job:
         """A job, once it has ended."""
         job = self.jobs[job_id]
         self.until(lambda: job.status in ENDED, timeout_s)
         return job
 
-    def until(self, is_so: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    def until(self, is_so: Callable[[], bool], timeout_s: float = 180.0) -> None:
         """Wait for something; what jobs said is in the error if it does not come."""
         end_s = time.monotonic() + timeout_s
         while not is_so():

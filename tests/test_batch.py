@@ -44,10 +44,8 @@ def away(cohort, s3_bucket):
 def planned(cohort):
     """A plan of two slices, with places for addresses."""
     place = cohort.folder / "planned.json"
-    succeeds(
-        "plan", cohort.sheet, "-L", cohort.bed, "--count", "--slices", 2, "-o", place, "--work", "s3://w/w"
-    )
-    return place.read_text().replace(f"{cohort.folder}/", "s3://BUCKET/").replace("s3://w/w", "s3://BUCKET/w")
+    succeeds("plan", cohort.sheet, "-L", cohort.bed, "--count", "--slices", 2, "-o", place)
+    return place.read_text().replace(f"{cohort.folder}/", "s3://BUCKET/")
 
 
 @pytest.fixture
@@ -310,7 +308,7 @@ def test_what_is_given_is_in_the_requests(address, idle, s3_server):
     assert request["jobDefinition"].endswith("job-definition/bams3:1")
     command = " ".join(request["containerOverrides"]["command"])
     assert command == (
-        f"bams3 run {address} --slice-from-env --among 1-2/2 --workers 4 --quiet"
+        f"bams3 run {address} --slice-from-env --among 1-2/2 --workers 4"
         f" --endpoint-url {s3_server.url} --aws-region us-east-1 --retry-failed --stop-after 6900s"
     )
 
@@ -321,7 +319,7 @@ def test_what_is_not_given_is_the_definitions(address, idle):
     assert request["jobDefinition"].endswith("bams3:2")
     assert "resourceRequirements" not in request["containerOverrides"]
     command = " ".join(request["containerOverrides"]["command"])
-    assert "--workers 2 " in command
+    assert "--workers 2 --endpoint-url" in command
     assert command.endswith("--stop-after 800s")
     old = run("batch", "submit", address, *QUEUE[:3], "bams3:1", "--dry-run")
     assert "--workers 1 " in " ".join(json.loads(old.out)[0]["containerOverrides"]["command"])

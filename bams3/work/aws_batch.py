@@ -20,8 +20,8 @@ from ..store import Store, is_s3
 from .journal import LOGS, State, read_attempts
 from .plan import Plan
 
-#: AWS: jobs of an array, and attempts at one.
-MOST_JOBS, MOST_ATTEMPTS = 10_000, 10
+#: AWS takes no larger array.
+MOST_JOBS = 10_000
 #: AWS takes no shorter time limit (s).
 LEAST_TIMEOUT_S = 60
 #: Of the 8,192 characters of a job's overrides, those that its list of slices may take.
@@ -50,7 +50,7 @@ class Left:
     slices
         Numbers of slices that have units to run.
     units, final
-        How many those are, and how many units failed for good or were set aside.
+        How many those are, and how many units are left out that failed for good or were set aside.
     runners
         Attempts that seem to run now.
     """
@@ -140,16 +140,7 @@ class Submission:
         which = ["--slice-from-env", "--among", format_slice_list(numbers, n_slices)]
         if len(numbers) == 1:
             which = ["--slice", str(Slice(numbers[0], n_slices))]
-        command = [
-            "bams3",
-            "run",
-            self.plan,
-            *which,
-            "--workers",
-            str(self.workers),
-            "--quiet",
-            *self.options,
-        ]
+        command = ["bams3", "run", self.plan, *which, "--workers", str(self.workers), *self.options]
         if self.timeout_s is not None:
             command += ["--stop-after", f"{stop_after_s(self.timeout_s)}s"]
         return command
@@ -184,8 +175,9 @@ def slices_left(plan: Plan, work: Store, *, retry_failed: bool) -> Left:
     is_left = ~plan.done
     is_left[list(state.done)] = False
     final = {unit for unit, failure in state.failed.items() if failure.is_final} | state.set_aside
-    if not retry_failed:
-        is_left[list(final)] = False
+    if retry_failed:
+        final = set()
+    is_left[list(final)] = False
     before = np.append(0, np.cumsum(is_left))[np.array(plan.bounds)]
     slices = (np.flatnonzero(np.diff(before)) + 1).tolist()
     runners = sum(attempt.is_running(now_s) for attempt in attempts)
