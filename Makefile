@@ -39,7 +39,7 @@ $(STAMP): pyproject.toml setup.py $(NATIVE)
 	{ echo "bams3 needs a C compiler, and there is no $(firstword $(CC)): apt-get install gcc, or name another with 'make setup CC=clang'" >&2; exit 1; }
 	@test -x $(BIN)/pip || { echo "making .venv"; $(PYTHON) -m venv .venv; }
 	@echo "installing bams3 and its tools into .venv (a minute or two the first time)"
-	@CC="$(CC)" $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[plots,workflow,slurm,test]'
+	@CC="$(CC)" $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[plots,workflow,slurm,aws-batch,test]'
 	@touch $@
 
 demo: setup

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .errors import InputError
@@ -56,3 +56,36 @@ def format_slices(several: Iterable[Slice]) -> str:
     if runs:
         return f"slices {', '.join(runs)} and {last}"
     return f"slice{'s' * ('to' in last)} {last}"
+
+
+def parse_slice_list(text: str) -> tuple[list[int], int]:
+    """Numbers of several slices, and of how many they are, from ``3,17,400-450/1000``.
+
+    Raises
+    ------
+    InputError
+        kind ``bad-slice``: another form, or numbers that do not ascend from 1 to what they are of.
+    """
+    found = re.fullmatch(r"([0-9]{1,9}(?:-[0-9]{1,9})?(?:,[0-9]{1,9}(?:-[0-9]{1,9})?)*)/([0-9]{1,9})", text)
+    hint = "write i,j-k/n, such as 3,17-20/50: five of fifty slices"
+    if not found:
+        raise InputError(f"{text}: not a list of slices", kind="bad-slice", hint=hint)
+    n = parse_slice(f"1/{found[2]}").n
+    runs = [(int(run[0]), int(run[-1])) for run in (run.split("-") for run in found[1].split(","))]
+    before = [0, *(last for _, last in runs)]
+    if before[-1] > n or not all(
+        low < first <= last for low, (first, last) in zip(before, runs, strict=False)
+    ):
+        raise InputError(f"{text}: not slices from 1 to {n} that ascend", kind="bad-slice", hint=hint)
+    return [number for first, last in runs for number in range(first, last + 1)], n
+
+
+def format_slice_list(numbers: Iterable[int], n: int) -> str:
+    """What ``parse_slice_list`` reads, from numbers that ascend."""
+    return f"{','.join(_runs(numbers))}/{n}"
+
+
+def _runs(numbers: Iterable[int]) -> Iterator[str]:
+    for _, run in itertools.groupby(enumerate(numbers), lambda pair: pair[1] - pair[0]):
+        found = [number for _, number in run]
+        yield str(found[0]) if len(found) == 1 else f"{found[0]}-{found[-1]}"

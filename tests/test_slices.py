@@ -23,7 +23,7 @@ from test_resume import DyingStore, KilledError
 from bams3.converter import ConvertOptions
 from bams3.errors import Bams3Error, InputError
 from bams3.ingest import convert as ingest
-from bams3.slices import Slice, format_slices, parse_slice
+from bams3.slices import Slice, format_slice_list, format_slices, parse_slice, parse_slice_list
 from bams3.slicing import convert_slice
 from bams3.store import MemoryStore
 
@@ -79,6 +79,35 @@ def test_what_is_no_slice_is_told(tmp_path, text, words):
 )
 def test_slices_are_named_shortly(numbers, words):
     assert format_slices(Slice(i, 9) for i in numbers) == words
+
+
+@pytest.mark.parametrize("numbers", [[1], [100_000], [1, 2], [3, 7, 8, 9, 12], list(range(2, 99, 2))])
+def test_a_list_of_slices_is_read_as_it_is_written(numbers):
+    assert parse_slice_list(format_slice_list(numbers, 100_000)) == (numbers, 100_000)
+
+
+def test_runs_in_a_list_of_slices_are_written_as_such():
+    assert format_slice_list([1, 3, 4, 5, 9], 9) == "1,3-5,9/9"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        *(
+            (text, "not a list of slices")
+            for text in ("", "/9", "1", "1,/9", "1-/9", "1 2/9", "a/9", "1-2-3/9", "-1/9")
+        ),
+        *(
+            (text, "not slices from 1 to 9 that ascend")
+            for text in ("0/9", "10/9", "3-2/9", "2,2/9", "1-3,3/9", "9-10/9")
+        ),
+        ("1/100001", "work is cut into 1 to 100,000 slices"),
+        ("1-999999999/9", "not slices from 1 to 9 that ascend"),
+    ],
+)
+def test_what_is_no_list_of_slices_is_told(text, words):
+    with pytest.raises(InputError, match=words):
+        parse_slice_list(text)
 
 
 # ---- the same bytes ----

@@ -67,6 +67,24 @@ def test_alignments_and_stores_in_s3_give_the_tables_of_files(folder, s3, tmp_pa
     assert "Nothing to be done" in snakemake(remote).stderr
 
 
+def test_stores_can_be_made_in_s3(folder, s3, tmp_path, monkeypatch):
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "test")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3.url)
+    remote = tmp_path / "cohort"
+    shutil.copytree(folder, remote, ignore=shutil.ignore_patterns("results", "logs", ".snakemake"))
+    sheet = (remote / "samples.tsv").read_text().splitlines(keepends=True)
+    (remote / "samples.tsv").write_text("".join(sheet[:2]))
+    with (remote / "config.yaml").open("a") as config:
+        config.write("stores: s3://cohort/made\n")
+    assert run(remote, "results/plan.json") == {"convert": 1, "plan": 1}
+    (sample, *_), *_ = samples(folder)
+    made = s3.client().get_object(Bucket="cohort", Key=f"made/{sample}.bams3/_metadata.json")["Body"].read()
+    assert made == (folder / f"results/stores/{sample}.bams3/_metadata.json").read_bytes()
+    assert not (remote / "results/stores").exists()
+    assert "Nothing to be done" in snakemake(remote, "results/plan.json").stderr
+
+
 @pytest.mark.parametrize(
     ("cells", "words"),
     [

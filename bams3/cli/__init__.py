@@ -31,6 +31,7 @@ COMMANDS = (
     "run",
     "status",
     "gather",
+    "batch",
     "gc",
     "chi2-batch",
     "chi2-merge",
@@ -100,8 +101,7 @@ def _run(arguments: list[str]) -> int:
         print(err.format_message(), file=sys.stderr)
         return 2
     except click.ClickException as err:
-        where = f"bams3 {err.ctx.info_name}" if isinstance(err, click.UsageError) and err.ctx else "bams3"
-        where = where.replace("bams3 bams3", "bams3")
+        where = err.ctx.command_path if isinstance(err, click.UsageError) and err.ctx else "bams3"
         return _tell(err.format_message(), "usage", f"{where} --help", 2)
     except (KeyboardInterrupt, click.exceptions.Abort):
         return _interrupted()

@@ -59,12 +59,21 @@ def _keep(ctx: click.Context, option: click.Parameter, value: Any) -> None:
         ctx.call_on_close(lambda: print(f"requests: {json.dumps(requests())}", file=sys.stderr))
 
 
-def _options() -> S3Options:
+def given_options() -> S3Options:
+    """How S3, and what else of AWS a command uses, is reached."""
     meta = click.get_current_context().meta
     endpoint_url, profile, region, anonymous = (
         meta.get(f"bams3.{name}") for name in ("endpoint_url", "profile", "aws_region", "anonymous")
     )
     return S3Options(endpoint_url, profile, region, bool(anonymous))
+
+
+def given_to_jobs() -> list[str]:
+    """Options by which a job elsewhere finds the same S3; who it is, it must know itself."""
+    given = given_options()
+    options = ["--endpoint-url", given.endpoint_url] if given.endpoint_url else []
+    options += ["--aws-region", given.region] if given.region else []
+    return options + ["--anonymous"] * given.anonymous
 
 
 def store(address: str) -> Store:
@@ -74,7 +83,7 @@ def store(address: str) -> Store:
 
 def counting_opener() -> Callable[[str], Store]:
     """A function that opens stores as ``store`` does, in any thread."""
-    options, counted, lock = _options(), _asked(), threading.Lock()
+    options, counted, lock = given_options(), _asked(), threading.Lock()
 
     def open_one(address: str) -> Store:
         found = store_at(address, options)
@@ -87,7 +96,7 @@ def counting_opener() -> Callable[[str], Store]:
 
 def opener() -> Callable[[str], Store]:
     """A function that opens stores as ``store`` does, here or in another process, uncounted."""
-    return functools.partial(store_at, s3=_options())
+    return functools.partial(store_at, s3=given_options())
 
 
 def count(asked: Requests) -> None:
@@ -99,7 +108,7 @@ def folder(address: str) -> tuple[S3Store, str]:
     """What lies in S3 beside an object, and its name."""
     from ..store.s3 import s3_folder
 
-    found, name = s3_folder(address, _options())
+    found, name = s3_folder(address, given_options())
     _count_once(_asked(), found.requests)
     return found, name
 

@@ -17,7 +17,7 @@ from . import counted
 from .options import quiet as quiet_option
 from .options import threads as threads_option
 from .remote import INPUT_FILE, OUTPUT_FILE, count, opener, s3_options
-from .slices import slice_option
+from .slices import SliceListType, slice_option
 
 if TYPE_CHECKING:
     from ..work.plan import Plan
@@ -55,6 +55,12 @@ class Duration(click.ParamType[float]):
     help="Run the slice that SLURM_ARRAY_TASK_ID (from 1) or AWS_BATCH_JOB_ARRAY_INDEX (from 0) names.",
 )
 @click.option(
+    "--among",
+    type=SliceListType(),
+    metavar="i,j-k/n",
+    help="--slice-from-env: the slices that the array is of, one after the other [all].",
+)
+@click.option(
     "--stop-after",
     type=Duration(),
     metavar="TIME",
@@ -71,6 +77,7 @@ def command(
     plan: Path,
     which: Slice | None,
     slice_from_env: bool,
+    among: tuple[list[int], int] | None,
     stop_after: float | None,
     retry_failed: bool,
     summary: Path | None,
@@ -89,6 +96,7 @@ def command(
     Examples:
       bams3 run plan.json --slice 3/50
       bams3 run plan.json --slice-from-env --stop-after 55m
+      sbatch --array=1-3 --wrap 'bams3 run plan.json --slice-from-env --among 3,7,9/50'
       seq 50 | parallel --retries 3 --joblog jobs.log 'bams3 run plan.json --slice {}/50 --workers 1'
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     from ..work.plan import read_plan
@@ -97,7 +105,9 @@ def command(
     if slice_from_env:
         if which is not None:
             raise InputError("--slice and --slice-from-env exclude each other", kind="usage")
-        which = Slice(_from_environment(), mine.n_slices)
+        which = _from_environment(among, mine.n_slices)
+    elif among is not None:
+        raise InputError("--among goes with --slice-from-env", kind="usage")
     numbers = range(1, mine.n_slices + 1) if which is None else [_number(which, mine)]
     found = _run(mine, numbers, threads, stop_after, retry_failed, quiet)
     _check(mine, found)
@@ -126,8 +136,26 @@ def _number(which: Slice, plan: Plan) -> int:
     return which.i
 
 
-def _from_environment() -> int:
-    """The slice that a scheduler's array gives this job."""
+def _from_environment(among: tuple[list[int], int] | None, n_slices: int) -> Slice:
+    """The slice that a scheduler's array gives this job, where it is of some or all of so many.
+
+    Raises
+    ------
+    InputError
+        ``bad-slice``.
+    """
+    place, named = _place_in_array()
+    if among is None:
+        return Slice(place, n_slices)
+    numbers, n = among
+    if place > len(numbers):
+        message = f"{named}: --among has {counted(len(numbers), 'slice')}"
+        raise InputError(message, kind="bad-slice", hint="make the array as long as the list")
+    return Slice(numbers[place - 1], n)
+
+
+def _place_in_array() -> tuple[int, str]:
+    """Which job of its array this is, from 1, and how the scheduler says it."""
     for name, first in _ARRAYS.items():
         text = os.environ.get(name)
         if text is not None:
@@ -135,7 +163,7 @@ def _from_environment() -> int:
             if number < 1:
                 hint = "slices count from 1: sbatch --array=1-N"
                 raise InputError(f"{name}={text} is no slice", kind="bad-slice", hint=hint)
-            return number
+            return number, f"{name}={text}"
     message = f"--slice-from-env: none of {', '.join(_ARRAYS)} is set"
     raise InputError(message, kind="bad-slice", hint="outside of a job array, give --slice I/N")
 

@@ -18,8 +18,10 @@ def tested_files():
 def chi2_options():
     """What is tested and how, as arguments of `bams3 chi2-batch`; what the config does not say is left to it."""
     chi2 = config["chi2"]
-    options = [chi2["counts"]] if "counts" in chi2 else []
-    for key in ("vcf", "bfile", "plates", "min_expected_count", "max_simulations"):
+    options = [address(chi2["counts"])] if "counts" in chi2 else []
+    for key in ("vcf", "bfile", "plates"):
+        options += [f"--{key}", address(chi2[key])] if key in chi2 else []
+    for key in ("min_expected_count", "max_simulations"):
         options += option(key, chi2)
     options += option("n_simulations", chi2) + option("random_seed", chi2)
     options += [] if chi2.get("adaptive", True) else ["--no-adaptive"]

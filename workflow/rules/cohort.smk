@@ -9,12 +9,17 @@ from snakemake.exceptions import WorkflowError
 
 def check_sheet():
     """The samples by name, as `bams3 check-sheet` understands the sheet; its complaint is ours."""
-    command = ["bams3", "check-sheet", config["samples"], "--json"]
-    command += ["--regions", config["regions"]]
+    sheet = address(config["samples"])
+    command = ["bams3", "check-sheet", sheet, "--json"]
+    command += ["--regions", address(config["regions"])]
     checked = subprocess.run(command, capture_output=True, text=True)
     if checked.returncode:
         raise WorkflowError(checked.stderr.strip())
-    return {row["sample"]: row for row in json.loads(checked.stdout)["samples"]}
+    rows = json.loads(checked.stdout)["samples"]
+    for row in rows:
+        for path in local([row["alignment"], row["store"], row["reference"]]):
+            refuse_this_machine(path, f"{sheet}, sample {row['sample']}")
+    return {row["sample"]: row for row in rows}
 
 
 def sample_of(wildcards):
@@ -43,26 +48,38 @@ def reference_option(wildcards):
     return ["--reference", reference] if reference else []
 
 
+def store_of(wildcards):
+    """Where a sample's store is made."""
+    return f"{STORES}/{wildcards.sample}.bams3"
+
+
 def manifests(wildcards):
-    """The manifests of all samples' stores, those that are files."""
+    """The manifests of all samples' stores, those that are files; or what is one's sign of it."""
     del wildcards
-    return local(
-        f"{row['store'] or f'results/stores/{sample}.bams3'}/_metadata.json"
-        for sample, row in SAMPLES.items()
+    given = local(
+        f"{row['store']}/_metadata.json" for row in SAMPLES.values() if row["store"]
     )
+    made = [sample for sample, row in SAMPLES.items() if not row["store"]]
+    return given + expand(CONVERTED, sample=made)
 
 
 def plan_options(wildcards):
     """The cohort and what is asked of it, as arguments of `bams3 plan`."""
     del wildcards
     options = [
-        config["samples"],
+        address(config["samples"]),
         "--regions-file",
-        config["regions"],
+        address(config["regions"]),
         "--stores",
-        "results/stores",
+        STORES,
     ]
-    options += ["--work", config["work"], "--slices", str(config["slices"]), "--stats"]
+    options += [
+        "--work",
+        address(config["work"]),
+        "--slices",
+        str(config["slices"]),
+        "--stats",
+    ]
     options += [f"--{kind}" for kind in config["kinds"]]
     options += ["--exec", config["exec"]] if config["exec"] else []
     names = {"-f": "require_flags", "-F": "exclude_flags", "-q": "min_mapq"}
@@ -87,12 +104,30 @@ def results():
     lists = {
         kind: f"results/{kind}.tsv" for kind in kinds if kind in ("records", "exec")
     }
-    found = {"multiqc": directory("results/multiqc"), **lists}
+    found = {"multiqc": for_multiqc(), **lists}
     for kind, name, category, label in TABLES:
         if kind in kinds:
             found[f"{name}_table"] = in_report(name, "table", "tsv", category, label)
             found[f"{name}_plot"] = in_report(name, "plot", "png", category, label)
     return found
+
+
+def for_multiqc():
+    """What MultiQC reads; file by file in S3, where a folder that was once seen to be missing stays missing."""
+    if SHARES_DISK:
+        return directory("results/multiqc")
+    names = [
+        "results/multiqc/{sample}_mqc.json",
+        "results/multiqc/{sample}_reads_mqc.json",
+    ]
+    return expand(names, sample=SAMPLES)
+
+
+def gathered_into(wildcards, output):
+    """The folder of the tables, wherever Snakemake has it."""
+    del wildcards
+    first = Path(output[0])  # of MultiQC
+    return str(first.parent if SHARES_DISK else first.parent.parent)
 
 
 def in_report(name, form, suffix, category, label):
@@ -104,4 +139,12 @@ def in_report(name, form, suffix, category, label):
 
 
 SAMPLES = check_sheet()
-IS_SHEET = Path(config["samples"]).is_file()
+STORES = address(config["stores"].rstrip("/"))
+#: The file that says that a sample is converted: its store's manifest, or where Snakemake may not touch this,
+#: for it removes what a job that failed had made, and a bucket that becomes empty, one of its own.
+CONVERTED = (
+    "results/converted/{sample}.json"
+    if STORES.startswith("s3://")
+    else f"{STORES}/{{sample}}.bams3/_metadata.json"
+)
+IS_SHEET = not SHARES_DISK or Path(config["samples"]).is_file()

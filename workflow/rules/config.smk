@@ -29,6 +29,22 @@ def check_config():
         )
 
 
+def address(path):
+    """Where a path of the config lies for bams3: where jobs share no disk below the prefix in S3, as rules' files."""
+    if SHARES_DISK or path.startswith("s3://"):
+        return path
+    refuse_this_machine(path if Path(path).is_absolute() else None, "config")
+    return f"{workflow.storage_settings.default_storage_prefix.rstrip('/')}/{path}"
+
+
+def refuse_this_machine(path, where):
+    """Say of a path on this machine that jobs on others cannot reach it."""
+    if path and not SHARES_DISK:
+        raise WorkflowError(
+            f"{where}: {path} is on this machine, and jobs share no disk with it: give an s3:// address"
+        )
+
+
 def complaint(cause):
     """What the schema has against a value; of keys that do not go together it says itself how they do."""
     if cause.validator in ("oneOf", "not"):
@@ -49,10 +65,10 @@ def flag(key, values):
 
 
 def check_files(section, found):
-    """Files of keys of a section, those of this machine, which must be there."""
+    """Files of keys of a section, those that rules wait for, which must be there."""
     for key, paths in found.items():
         for path in local(paths):
-            if not Path(path).is_file():
+            if SHARES_DISK and not Path(path).is_file():
                 raise WorkflowError(
                     f"config, key {section}.{key}: {path}: no such file"
                 )
@@ -66,7 +82,7 @@ def stop_after(wildcards, resources):
 
 
 def local(paths):
-    """Those that are files of this machine."""
+    """Those that are files to Snakemake, on this machine or below its prefix in S3."""
     return [path for path in paths if path and not path.startswith("s3://")]
 
 
@@ -80,4 +96,6 @@ def growing(mem_mb):
     return memory
 
 
+#: Whether all jobs see this disk. Else Snakemake keeps files of rules below a prefix in S3.
+SHARES_DISK = workflow.storage_settings.default_storage_provider is None
 check_config()

@@ -7,7 +7,7 @@ rule convert:
     input:
         sources_of,
     output:
-        "results/stores/{sample}.bams3/_metadata.json",
+        CONVERTED,
     log:
         "logs/convert/{sample}.log",
     benchmark:

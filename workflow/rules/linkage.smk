@@ -47,6 +47,11 @@ def import_options():
 
 def panel():
     """The panel: the config's, or the one that is made of its genotypes."""
+    if "panel" not in config["ld"] and not SHARES_DISK:
+        raise WorkflowError(
+            "config, key ld: jobs share no disk, on which a panel could be made: make it with"
+            " `bams3 ld-import GENOTYPES s3://...`, and give ld.panel"
+        )
     return config["ld"].get("panel", "results/ld/panel.ldp")
 
 
@@ -61,7 +66,8 @@ def manifest_of_panel():
 def ld_options():
     """The panel, its tiles and which pairs are kept, as arguments of `bams3 plan`."""
     ld = config["ld"]
-    options = ["--ld", panel(), "--work", f"{config['work'].rstrip('/')}/ld"]
+    work = address(config["work"].rstrip("/"))
+    options = ["--ld", address(panel()), "--work", f"{work}/ld"]
     options += option("tiles", ld) or ["--max-memory", ld.get("max_memory", MAX_MEMORY)]
     for key in ("slices", "max_distance", "max_variants", "min_r2", "max_p"):
         options += option(key, ld)
@@ -73,13 +79,13 @@ def ld_options():
 def decay_options():
     """The panel, and how mean r2 by distance is computed, as arguments of `bams3 ld-decay`."""
     ld = config["ld"]
-    return [panel()] + option("max_distance", ld) + flag("unphased", ld)
+    return [address(panel())] + option("max_distance", ld) + flag("unphased", ld)
 
 
 def draw_options(wildcards):
     """The panel and a region of it, as arguments of `bams3 ld-plot`."""
     region = REGIONS_OF_LD[wildcards.name]
-    return [panel(), "--region", region] + flag("unphased", config["ld"])
+    return [address(panel()), "--region", region] + flag("unphased", config["ld"])
 
 
 def drawn_regions():

@@ -65,5 +65,7 @@ rule gather:
     resources:
         mem_mb=growing(2000),
         runtime=30,
+    params:
+        folder=gathered_into,
     shell:
-        "bams3 gather {input.plan:q} --output results --plots 2> {log:q}"
+        "bams3 gather {input.plan:q} --output {params.folder:q} --plots 2> {log:q}"
