@@ -230,7 +230,7 @@ def test_a_result_that_was_lost_is_made_again_by_a_new_plan(panel, tmp_path):
         (("--random-seed", 2), "--random-seed is for --chi2"),
         (("--tiles", 3, "--max-memory", "1G"), "--tiles and --max-memory exclude"),
         (("--slices", 2, "--target-seconds", 9), "--slices and --target-seconds exclude"),
-        ((), "--ld needs --tiles or --max-memory"),
+        ((), "--ld needs --tiles, --max-memory or --slices"),
         (("--tiles", 3, "--min-r2", "1.5"), "least r2 is 1.5"),
         (("--tiles", 3, "--inter-chr", "--max-variants", 2), "have no distance"),
     ],

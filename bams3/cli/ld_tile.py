@@ -77,7 +77,10 @@ def command(
     check_name(output)
     opened = StoredPanel(store(panel))
     memory = None if max_memory is None else parse_bytes(max_memory)
-    plan = make_plan(opened, limits, rule, tiles=tiles, max_memory_bytes=memory, workers=threads)
+    least = 1 if which is None else which.n
+    plan = make_plan(
+        opened, limits, rule, tiles=tiles, max_memory_bytes=memory, least_tiles=least, workers=threads
+    )
     contigs = [contig.name for contig in opened.contigs]
     run = Run(plan, _chosen(plan, number, which, output), contigs, threads, counts)
     if not force and _is_done(output, run):

@@ -75,20 +75,26 @@ def chi2(table: str, n_slices: int, tests: Chi2Tests, output: Path) -> Kind:
     return Chi2(n_slices, tests.options, tests.sum_duplicates, table, text_bytes)
 
 
-def ld(panel: str, pairs: LdAsked) -> Kind:
-    """Pairs of a panel, a unit a tile."""
+def ld(panel: str, pairs: LdAsked, n_slices: int | None) -> Kind:
+    """Pairs of a panel, a unit a tile; without --tiles there is one for each slice, at least."""
     from ..ld.plan import make_plan
     from ..panel.stored import StoredPanel
     from ..work.ld import Ld
 
     tiles, most_bytes = pairs.tiles, pairs.max_memory_bytes
-    if tiles is None and most_bytes is None:
-        hint = "bams3 ld-plan tells what a tile takes and needs; their number does not hang on that of slices"
-        raise InputError("--ld needs --tiles or --max-memory", kind="usage", hint=hint)
+    if tiles is None and most_bytes is None and n_slices is None:
+        hint = "bams3 ld-plan tells what a tile takes and needs"
+        raise InputError("--ld needs --tiles, --max-memory or --slices", kind="usage", hint=hint)
     opened = StoredPanel(store(everywhere(panel)))
-    return Ld.of(
-        make_plan(opened, pairs.limits, pairs.rule, tiles=tiles, max_memory_bytes=most_bytes), pairs.counts
+    plan = make_plan(
+        opened,
+        pairs.limits,
+        pairs.rule,
+        tiles=tiles,
+        max_memory_bytes=most_bytes,
+        least_tiles=n_slices or 1,
     )
+    return Ld.of(plan, pairs.counts)
 
 
 def name_of(address: str) -> str:

@@ -126,9 +126,9 @@ def command(
     which is one slice without --slices. Predicted seconds go by the table's size alone, and are far too few
     where many probesets differ, for each of those draws up to --max-simulations tables.
 
-    With --ld a unit is a tile of a panel's pairs of variants: so many --tiles, or the fewest of which a
-    worker needs no more than --max-memory. Slices are of consecutive tiles; another number of slices keeps
-    what is done, another number of tiles does not.
+    With --ld a unit is a tile of a panel's pairs of variants: so many --tiles; or the fewest, but one for
+    each slice, of which a worker needs no more than --max-memory. Slices are of consecutive tiles; another
+    number of slices keeps what is done where it leaves the number of tiles as it is.
 
     \b
     Examples:
@@ -152,7 +152,7 @@ def command(
         slices = slices or 1
         wanted = [one_input.chi2(chi2, slices, tests, output)]
     elif ld is not None:
-        wanted = [one_input.ld(ld, pairs)]
+        wanted = [one_input.ld(ld, pairs, slices)]
     else:
         filters = Filters(all_bits(require_flags), all_bits(exclude_flags), min_mapq=min_mapq)
         asked = (count, coverage, records, tool, exec_sam, stats)

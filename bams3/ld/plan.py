@@ -13,7 +13,7 @@ from ..kernels.ld import instruction_sets
 from ..slices import Slice
 from ..variants import Planes, Sites, words_of
 from .pairs import Rule
-from .tiles import Limits, Tile, Tiling, ends_of, tiling_of, tiling_of_tiles
+from .tiles import Limits, Tile, Tiling, ends_of, tiling_of_at_least, tiling_of_tiles
 
 #: Bytes of a process without variants; of pairs that go to the file, were they all to pass; of a thread.
 _BASE_BYTES, _WRITING_BYTES, _THREAD_BYTES = 110 << 20, 72 << 20, 24 << 20
@@ -103,9 +103,12 @@ def make_plan(
     *,
     tiles: int | None = None,
     max_memory_bytes: int | None = None,
+    least_tiles: int = 1,
     workers: int = 1,
 ) -> LdPlan:
     """The tiles of a panel: so many, or the fewest whose memory is small enough, or a single one.
+
+    Where ``tiles`` does not say it, there are at least ``least_tiles``, as far as there are pairs.
 
     Raises
     ------
@@ -120,7 +123,8 @@ def make_plan(
         plan = LdPlan(panel, limits, rule, tiling_of_tiles(ends, tiles, is_band=limits.is_band))
     else:
         blocks = 1 if max_memory_bytes is None else _fewest_blocks(panel, rule, max_memory_bytes, workers)
-        plan = LdPlan(panel, limits, rule, tiling_of(ends, blocks, is_band=limits.is_band))
+        tiling = tiling_of_at_least(ends, least_tiles, blocks, is_band=limits.is_band)
+        plan = LdPlan(panel, limits, rule, tiling)
     if not plan.tiling.pairs:
         hint = "a panel of one variant, or limits that are too narrow"
         raise InputError(f"{panel.name}: no two variants are to be paired", kind="no-pairs", hint=hint)

@@ -154,6 +154,20 @@ def tiling_of(ends: Array, blocks: int, *, is_band: bool) -> Tiling:
     return Tiling(blocks, tuple(tiles))
 
 
+def tiling_of_at_least(ends: Array, tiles: int, blocks: int, *, is_band: bool) -> Tiling:
+    """The tiling of the fewest blocks, at least so many, that has so many tiles; with fewer if there is none."""
+    low = high = blocks
+    while len(tiling_of(ends, high, is_band=is_band).tiles) < tiles and high < len(ends):
+        low, high = high, min(2 * high, len(ends))
+    while low < high:
+        middle = (low + high) // 2
+        if len(tiling_of(ends, middle, is_band=is_band).tiles) >= tiles:
+            high = middle
+        else:
+            low = middle + 1
+    return tiling_of(ends, low, is_band=is_band)
+
+
 def tiling_of_tiles(ends: Array, tiles: int, *, is_band: bool) -> Tiling:
     """The tiling that has so many tiles.
 
@@ -162,21 +176,12 @@ def tiling_of_tiles(ends: Array, tiles: int, *, is_band: bool) -> Tiling:
     InputError
         kind ``bad-tiles``: no number of blocks makes that many; names the nearest numbers that are possible.
     """
-    low = high = 1
-    while len(tiling_of(ends, high, is_band=is_band).tiles) < tiles and high < len(ends):
-        low, high = high, min(2 * high, len(ends))
-    while low < high:  # the first number of blocks with at least as many tiles
-        middle = (low + high) // 2
-        if len(tiling_of(ends, middle, is_band=is_band).tiles) >= tiles:
-            high = middle
-        else:
-            low = middle + 1
-    found = tiling_of(ends, low, is_band=is_band)
+    found = tiling_of_at_least(ends, tiles, 1, is_band=is_band)
     if len(found.tiles) == tiles:
         return found
     below = []
-    if low > 1 and len(found.tiles) > tiles:
-        below = [len(tiling_of(ends, low - 1, is_band=is_band).tiles)]
+    if found.blocks > 1 and len(found.tiles) > tiles:
+        below = [len(tiling_of(ends, found.blocks - 1, is_band=is_band).tiles)]
     nearest = " and ".join(f"{n:,}" for n in [*below, len(found.tiles)])
     raise InputError(
         f"blocks of equal size do not make {tiles:,} tiles",
