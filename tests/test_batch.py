@@ -5,14 +5,11 @@ import json
 from pathlib import Path
 
 import pytest
-from batch_jobs import EXITED, GONE, LATE, RefusalError
+from batch_jobs import EXITED, GONE, RefusalError
 from batch_server import BatchServer
 from commands import EXIT_CODE, run
 from s3_places import CREDENTIALS, environment
 from work_cohort import make_cohort, many_regions
-
-from bams3.slices import parse_slice_list
-from bams3.work.aws_batch import Submission
 
 pytestmark = pytest.mark.engine
 
@@ -218,35 +215,7 @@ def test_what_failed_for_good_is_left_out_until_it_is_asked_for(away, batch, tmp
     assert "100%" in succeeds("status", address).out
 
 
-@pytest.mark.parametrize(
-    ("code", "is_tried_again"),
-    [(1, False), (2, False), (3, False), (4, True), (5, True), (6, True), (137, True), (143, True)],
-)
-def test_only_what_may_heal_is_tried_again(batch, code, is_tried_again):
-    (request,) = submission().requests([1], 1)
-    client = aws(batch)
-    request["containerOverrides"] = {
-        "command": ["sh", "-c", f"[ $AWS_BATCH_JOB_ATTEMPT = 2 ] || exit {code}"]
-    }
-    job = batch.wait(client.submit_job(**request)["jobId"])
-    assert codes(job) == [code, 0][: 1 + is_tried_again]
-
-
 # Requests -----------------------------------------------------------------------------------------------
-
-
-def submission(**more):
-    given = {"plan": "s3://b/my.plan.json", "queue": "spot", "definition": "bams3:1", "workers": 1}
-    how = {"overrides": {}, "options": (), "attempts": 5, "timeout_s": None}
-    return Submission(**given | how | more)
-
-
-def aws(server):
-    """A client of a stand-in."""
-    import boto3
-
-    keys = {key.lower(): value for key, value in CREDENTIALS.items()}
-    return boto3.client("batch", endpoint_url=server.url, region_name="us-east-1", **keys)
 
 
 def test_twenty_five_thousand_slices_are_three_arrays(away, idle, tmp_path):
@@ -275,26 +244,6 @@ def test_a_job_of_the_second_array_runs_the_slice_at_its_place(away, monkeypatch
     monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_INDEX", "0")
     assert run("run", address, "--slice-from-env", "--among", "2,5-6/13").kind == "bad-slice"
     assert run("run", address, "--among", "2,5-6/12").kind == "usage"
-
-
-@pytest.mark.parametrize("step", [1, 2, 3, 7])
-def test_slices_that_are_left_here_and_there_fit_into_requests(idle, step):
-    numbers = list(range(1, 25_001, step))
-    client, found = aws(idle), []
-    for request in submission(workers=64, timeout_s=86_400).requests(numbers, 25_000):
-        client.submit_job(**request)
-        mine, n = parse_slice_list(request["containerOverrides"]["command"][5])
-        assert (n, len(mine)) == (25_000, request["arrayProperties"]["size"])
-        found += mine
-    assert found == numbers
-
-
-def test_a_single_slice_is_a_job_and_no_array(idle):
-    for numbers in ([7], list(range(1, 10_002))):
-        last = submission().requests(numbers, 20_000)[-1]
-        assert "arrayProperties" not in last
-        assert last["containerOverrides"]["command"][3:5] == ["--slice", f"{numbers[-1]}/20000"]
-        aws(idle).submit_job(**last)
 
 
 def test_what_is_given_is_in_the_requests(address, idle, s3_server):
@@ -432,49 +381,3 @@ def test_throttling_without_end_says_what_was_submitted_before(away, idle, tmp_p
     assert done.kind == "batch-unavailable"
     (job_id,) = idle.jobs
     assert f"submitted before: {job_id}" in done.err
-
-
-# The stand-in itself, against what AWS documents --------------------------------------------------------
-
-
-def test_parameters_are_the_same_in_all_jobs_of_an_array(batch):
-    """Hence a place in an array cannot stand in ``--parameters``, where the submitting shell reads it."""
-    command = ["sh", "-c", "echo Ref::region $AWS_BATCH_JOB_ARRAY_INDEX"]
-    batch.add_definition("query", containerProperties={"image": "bams3", "command": command})
-    asked = {"jobName": "a", "jobQueue": "spot", "jobDefinition": "query", "arrayProperties": {"size": 2}}
-    job = batch.wait(aws(batch).submit_job(**asked, parameters={"region": "chr20:M-1M"})["jobId"])
-    assert [child.log for child in job.children] == ["chr20:M-1M 0\n", "chr20:M-1M 1\n"]
-
-
-def test_what_runs_too_long_or_is_terminated_is_not_tried_again(serve):
-    batch = serve(second_s=0.005)
-    asked = {"jobName": "a", "jobQueue": "spot", "jobDefinition": "bams3", "retryStrategy": {"attempts": 3}}
-    asked |= {"containerOverrides": {"command": ["sleep", "60"]}}
-    client = aws(batch)
-    late = client.submit_job(**asked, timeout={"attemptDurationSeconds": 60})["jobId"]
-    stopped = client.submit_job(**asked)["jobId"]
-    batch.until(lambda: batch.jobs[stopped].status == "RUNNING")
-    client.terminate_job(jobId=stopped, reason="enough")
-    for job_id, reason in ((late, LATE), (stopped, "enough")):
-        job = batch.wait(job_id)
-        (told,) = client.describe_jobs(jobs=[job_id])["jobs"]
-        assert (told["status"], told["statusReason"], codes(job)) == ("FAILED", reason, [137])
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"arrayProperties": {"size": 1}},
-        {"arrayProperties": {"size": 10_001}},
-        {"containerOverrides": {"command": ["x" * 8200]}},
-        {"retryStrategy": {"attempts": 11}},
-        {"retryStrategy": {"evaluateOnExit": [{"onExitCode": "1", "action": "EXIT"}] * 6}},
-        {"timeout": {"attemptDurationSeconds": 59}},
-        {"jobName": "plan.json"},
-        {"jobQueue": "none"},
-    ],
-)
-def test_requests_beyond_the_limits_are_refused(idle, wrong):
-    client = aws(idle)
-    with pytest.raises(client.exceptions.ClientException):
-        client.submit_job(**{"jobName": "a", "jobQueue": "spot", "jobDefinition": "bams3"} | wrong)
