@@ -301,6 +301,15 @@ def test_every_set_of_instructions_gives_the_same_sums(cohort, instructions, n_s
 # ---- decay ----
 
 
+def test_decay_of_common_variants_is_that_of_a_panel_of_them(tmp_path):
+    vcf = write_calls(tmp_path, *made_up(6, 80, 41, missing=0.1, haploid=0.3), is_phased=True)
+    few = run("ld-decay", stored(vcf), "--maf", "0.3", "--max-distance", "30kb", "--quiet")
+    all_of_them = run("ld-decay", tmp_path / "calls.ldp", "--max-distance", "30kb", "--quiet")
+    stored(vcf, "--maf", "0.3", "--force")
+    common = run("ld-decay", tmp_path / "calls.ldp", "--max-distance", "30kb", "--quiet")
+    assert few.out == common.out != all_of_them.out
+
+
 @pytest.mark.parametrize(
     ("width", "most"), [(1000, 30_000), (1000, 4500), (700, 9000), (30_000, 30_000), (1, 3)]
 )

@@ -171,11 +171,11 @@ def test_what_is_done_is_not_done_again(study, tmp_path):
     out = tmp_path / "tile.parquet"
     asked = ("ld-tile", folder / "study.ldp", out, "--tiles", 6, "--tile", 2)
     succeeds(*asked)
-    before = out.stat()
+    before = out.stat().st_ino
     assert "is done" in succeeds(*asked).err
-    assert out.stat() == before
+    assert out.stat().st_ino == before
     succeeds(*asked[:-1], 3)  # another tile takes its place
-    assert out.stat() != before
+    assert out.stat().st_ino != before
 
 
 def test_killed_tiles_run_again_and_merge(study, whole, tmp_path):

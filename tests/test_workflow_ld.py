@@ -95,7 +95,8 @@ def test_decay_and_regions_are_drawn(copy):
         f"{ALONE}ld: {{vcf: cohort.bcf, slices: 3, max_distance: 1kb, draw: ['1:100-1500', X]}}\n"
     )
     assert run(copy) == {**OF_PANEL, "ld_draw": 2}
-    decay = command("ld-decay", copy / "results/ld/panel.ldp", "--max-distance", "1kb", "--quiet")
+    how = "--max-distance 1kb --maf 0.05 --quiet".split()
+    decay = command("ld-decay", copy / "results/ld/panel.ldp", *how)
     assert (copy / "results/ld/panel.decay.tsv").read_text() == decay.out
     for name in ("panel.decay", "regions/1_100-1500.ld", "regions/X.ld"):
         assert (copy / f"results/ld/{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -12,11 +12,13 @@ from ..arrow_files import check_name, write_results, write_tsv
 from ..ld.decay import Decay, Distances, decay
 from ..panel.stored import StoredPanel
 from ..progress import Progress
-from .ld_options import distance_bp
+from .ld_options import Share, distance_bp
 from .options import quiet, threads
 from .remote import OUTPUT_FILE, s3_options, store
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     import pyarrow as pa
 
 
@@ -41,30 +43,51 @@ if TYPE_CHECKING:
     "--unphased", is_flag=True, help="Compare genotypes, as plink --r2 does, where phase is known too."
 )
 @click.option(
+    "--maf",
+    type=Share(),
+    default="0",
+    metavar="SHARE",
+    help="Leave out variants whose rarer allele has a smaller share.",
+)
+@click.option(
     "--output", "-o", type=OUTPUT_FILE, default="-", metavar="FILE", help="Write TSV or Parquet [stdout]."
 )
 @threads
 @quiet
 def command(
-    panel: str, max_distance: str, step: str, unphased: bool, output: Path, threads: int, quiet: bool
+    panel: str,
+    max_distance: str,
+    step: str,
+    unphased: bool,
+    maf: Fraction,
+    output: Path,
+    threads: int,
+    quiet: bool,
 ) -> None:
     """Average r2 over all pairs of variants of PANEL by their distance, each pair of a contig once.
 
     A row is a step of distance, from_bp up to, and without, to_bp: how many pairs have an r2, and its mean
     (empty where there are none). r2 is of haplotypes where both variants are phased, else of genotypes;
-    variants that do not vary have none. All pairs count, however small their r2: import with --maf, or rare
-    variants rule the mean.
+    variants that do not vary have none. All pairs count, however small their r2: without --maf rare variants
+    rule the mean.
 
     \b
     Examples:
-      bams3 ld-decay common.ldp > decay.tsv
-      bams3 ld-decay common.ldp --max-distance 2M --step 10kb -o decay.tsv
+      bams3 ld-decay cohort.ldp --maf 0.05 > decay.tsv
+      bams3 ld-decay cohort.ldp --maf 0.05 --max-distance 2M --step 10kb -o decay.tsv
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     check_name(output)
     distances = Distances(distance_bp(step) or 0, distance_bp(max_distance) or 0)
     opened = StoredPanel(store(panel))
     with Progress(opened.n_variants, "variants", "Averaging LD", enabled=not quiet) as progress:
-        found = decay(opened, distances, is_unphased=unphased, workers=threads, on_variants=progress.advance)
+        found = decay(
+            opened,
+            distances,
+            min_maf=maf,
+            is_unphased=unphased,
+            workers=threads,
+            on_variants=progress.advance,
+        )
     table = _table(found, distances)
     if str(output) == "-":
         write_tsv([table], table.schema, sys.stdout.buffer)

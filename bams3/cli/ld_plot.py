@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..ld.ask import dprime_matrix, matrix_of
-from ..ld.find import Finder
+from ..ld.find import Finder, is_common
 from ..ld.pairs import Rule
 from ..panel.stored import StoredPanel
 from .figures import formats_option, prefix_of, stem, write_forms
@@ -92,8 +92,7 @@ def _triangle(panel: str, region: str, dprime: bool, unphased: bool, maf: Fracti
     span = finder.region(region)
     numbers = np.arange(*span)
     sites = finder.sites_at(numbers)
-    rarer = np.minimum(sites.n_alt, sites.n_alleles - sites.n_alt)
-    is_drawn = (rarer > 0) & (rarer * maf.denominator >= sites.n_alleles * maf.numerator)
+    is_drawn = is_common(sites, maf) & (sites.n_alt > 0) & (sites.n_alt < sites.n_alleles)
     n = int(is_drawn.sum())
     if n > _MOST_VARIANTS:
         message = f"{region} has {n:,} variants: {_MOST_VARIANTS:,} can be drawn"
@@ -104,7 +103,8 @@ def _triangle(panel: str, region: str, dprime: bool, unphased: bool, maf: Fracti
     else:
         values = matrix_of(finder, numbers[is_drawn], is_unphased=unphased, workers=workers).r2
     left_out = len(numbers) - n
-    notes = [f"{left_out:,} are left out: of one allele, or rarer than {float(maf):g}"] if left_out else []
+    rare = f", or rarer than {float(maf):g}" if maf else ""
+    notes = [f"{left_out:,} are left out: of one allele{rare}"] if left_out else []
     what = "|D′|" if dprime else "r²"
     return triangle_figure(values, sites.start_bp[is_drawn], what, region, notes)
 

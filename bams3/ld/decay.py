@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -15,8 +16,9 @@ import numpy as np
 from ..columns import Array
 from ..errors import InputError
 from ..pipeline import ordered_map
+from ..variants import Planes
 from .correlate import Correlator, Genotypes
-from .find import Finder
+from .find import Finder, is_common
 
 if TYPE_CHECKING:
     from ..format.panel_manifest import ContigRange
@@ -71,6 +73,7 @@ def decay(
     panel: StoredPanel,
     distances: Distances,
     *,
+    min_maf: Fraction = Fraction(0),
     is_unphased: bool = False,
     workers: int = 1,
     on_variants: Callable[[int], None] = lambda _: None,
@@ -79,6 +82,8 @@ def decay(
 
     Parameters
     ----------
+    min_maf
+        Variants whose rarer allele has a smaller share of the called ones are left out.
     is_unphased
         Whether genotypes are compared where both are phased, too.
     on_variants
@@ -93,7 +98,7 @@ def decay(
     total = Decay(np.zeros(distances.n, np.int64), np.zeros(distances.n))
     with ThreadPoolExecutor(workers, "bams3-ld") as pool:
         for contig in panel.contigs:
-            one = _Contig(Finder(panel), contig, distances, is_unphased)
+            one = _Contig(Finder(panel), contig, distances, min_maf, is_unphased)
             for rows, part in one.parts(pool, workers + 1):
                 total.pairs[:] += part.pairs
                 total.r2_sum[:] += part.r2_sum
@@ -104,9 +109,17 @@ def decay(
 class _Contig:
     """The variants of a contig, numbered from its first one."""
 
-    def __init__(self, finder: Finder, contig: ContigRange, distances: Distances, is_unphased: bool) -> None:
+    def __init__(
+        self,
+        finder: Finder,
+        contig: ContigRange,
+        distances: Distances,
+        min_maf: Fraction,
+        is_unphased: bool,
+    ) -> None:
         self._finder, self._first, self._is_unphased = finder, contig.first, is_unphased
         sites = finder.panel.sites(contig.first, contig.first + contig.n)
+        self._is_rare = ~is_common(sites, min_maf)
         self._start_bp, self._bounds_bp = sites.start_bp, distances.bounds_bp
         self._end = np.searchsorted(self._start_bp, self._start_bp + distances.max_bp)
 
@@ -130,7 +143,10 @@ class _Contig:
 
     def _genotypes(self, first: int, end: int) -> Genotypes:
         block = self._finder.run(self._first + first, self._first + end)
-        return Genotypes(block.sites.is_phased, block.planes)
+        alleles = np.array([block.planes.first, block.planes.second])
+        alleles[:, self._is_rare[first:end]] = 0  # what does not vary has no r2
+        planes = Planes(alleles[0], alleles[1], block.planes.missing, block.planes.haploid)
+        return Genotypes(block.sites.is_phased, planes)
 
     def correlator(self, rows: Genotypes, columns: tuple[int, int]) -> Correlator:
         samples = len(self._finder.panel.samples)

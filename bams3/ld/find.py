@@ -18,6 +18,8 @@ from ..variants import Planes, Sites, Texts
 from .blocks import Block
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from ..format.panel_manifest import ContigRange
     from ..panel.stored import StoredPanel
 
@@ -25,6 +27,13 @@ if TYPE_CHECKING:
 _KEPT_SITES, _KEPT_PLANES = 1024, 8
 _NAMED = 3
 _PLACE = re.compile(r"(?P<contig>.+?):(?P<pos>[0-9,]{1,14})(:(?P<ref>[^:]+):(?P<alt>[^:]+))?", re.ASCII)
+
+
+def is_common(sites: Sites, min_maf: Fraction) -> Array:
+    """(V,) bool. Whether the rarer allele of each has at least this share of the called ones."""
+    rarer = np.minimum(sites.n_alt, sites.n_alleles - sites.n_alt)
+    found: Array = rarer * min_maf.denominator >= sites.n_alleles * min_maf.numerator
+    return found
 
 
 class _Place(NamedTuple):

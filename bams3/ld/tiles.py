@@ -155,7 +155,7 @@ def tiling_of(ends: Array, blocks: int, *, is_band: bool) -> Tiling:
 
 
 def tiling_of_at_least(ends: Array, tiles: int, blocks: int, *, is_band: bool) -> Tiling:
-    """The tiling of the fewest blocks, at least so many, that has so many tiles; with fewer if there is none."""
+    """The tiling of the fewest blocks, at least so many, that has so many tiles; or all there are."""
     low = high = blocks
     while len(tiling_of(ends, high, is_band=is_band).tiles) < tiles and high < len(ends):
         low, high = high, min(2 * high, len(ends))

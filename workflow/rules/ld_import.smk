@@ -19,4 +19,4 @@ rule ld_import:
         options=import_options(),
         panel=subpath(output[0], parent=True),
     shell:
-        "bams3 ld-import {params.options:q} {params.panel:q} --threads {threads} --force --quiet 2> {log:q}"
+        "bams3 ld-import {params.options:q} {params.panel:q} --threads {threads} --force 2> {log:q}"

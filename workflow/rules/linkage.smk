@@ -79,13 +79,18 @@ def ld_options():
 def decay_options():
     """The panel, and how mean r2 by distance is computed, as arguments of `bams3 ld-decay`."""
     ld = config["ld"]
-    return [address(panel())] + option("max_distance", ld) + flag("unphased", ld)
+    return [address(panel())] + option("max_distance", ld) + drawn_variants(ld)
 
 
 def draw_options(wildcards):
     """The panel and a region of it, as arguments of `bams3 ld-plot`."""
     region = REGIONS_OF_LD[wildcards.name]
-    return [address(panel()), "--region", region] + flag("unphased", config["ld"])
+    return [address(panel()), "--region", region] + drawn_variants(config["ld"])
+
+
+def drawn_variants(ld):
+    """Which variants figures are of, and how they are compared."""
+    return ["--maf", str(ld["draw_maf"])] + flag("unphased", ld)
 
 
 def drawn_regions():
