@@ -65,7 +65,9 @@ def _install() -> None:
     folder.mkdir(exist_ok=True)
     (folder / "main.nf").write_text(_WARM_UP)
     how = environment() | {"NEXTFLOW_ARCHIVE": "new"}
-    subprocess.run([ENGINE / "nextflow", "run", "main.nf"], cwd=folder, env=how, check=True, capture_output=True)
+    subprocess.run(
+        [ENGINE / "nextflow", "run", "main.nf"], cwd=folder, env=how, check=True, capture_output=True
+    )
     shutil.rmtree(folder)
 
 

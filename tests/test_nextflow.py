@@ -59,7 +59,9 @@ def results(folder):
 def finished(tmp_path_factory):
     """The test profile's run with more questions."""
     folder = tmp_path_factory.mktemp("finished")
-    (folder / "more.json").write_text(json.dumps({"kinds": KINDS.split(","), "exec": TOOL, "ld": {"draw": ["chr1"]}}))
+    (folder / "more.json").write_text(
+        json.dumps({"kinds": KINDS.split(","), "exec": TOOL, "ld": {"draw": ["chr1"]}})
+    )
     run(folder, "-profile", "test", "-params-file", "more.json")
     return folder
 
@@ -70,6 +72,8 @@ def cohort(tmp_path):
     for file in DATA.iterdir():
         shutil.copyfile(file, tmp_path / file.name)
     assert convert(tmp_path / "sample1.bam", tmp_path / "given.bams3").code == 0
+    rows = (DATA / "regions.bed").read_text().splitlines(keepends=True)
+    (tmp_path / "regions.bed").write_text("".join(rows[:8]))
     (tmp_path / "samples.tsv").write_text("sample\talignment\tstore\nb\tsample1.bam\t\na\t\tgiven.bams3\n")
     return tmp_path
 
@@ -89,7 +93,11 @@ def test_tables_are_those_of_snakemake(finished, tmp_path):
         assert (finished / name).read_bytes() == table.read_bytes(), name
     # the slices of one are named after what they are of, the reports are the engine's
     own = {"results/slices", "results/ld/slices", "results/benchmarks", "results/chi2"}
-    names = {name for name in results(tmp_path) if ".snakemake" not in name and not any(name.startswith(one) for one in own)}
+    names = {
+        name
+        for name in results(tmp_path)
+        if ".snakemake" not in name and not any(name.startswith(one) for one in own)
+    }
     assert names == {name for name in results(finished) if not any(name.startswith(one) for one in own)}
 
 
@@ -140,7 +148,9 @@ def test_after_a_kill_only_the_rest_runs_and_a_rebuilt_store_is_asked_again(coho
     options = [*sheet, "--kinds", "count", "--exec", tool, "--slices", "2"]
 
     def is_time():
-        return (cohort / "results/slices/cohort.1-of-2.json").exists() and list(cohort.glob("results/work/logs/*/*"))
+        return (cohort / "results/slices/cohort.1-of-2.json").exists() and list(
+            cohort.glob("results/work/logs/*/*")
+        )
 
     kill_when(cohort, is_time, *options)
     gate.touch()

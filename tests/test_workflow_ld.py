@@ -244,7 +244,10 @@ IMPORTED = "config, key ld: regions, samples, maf and multiallelic are for what 
         ("vcf: cohort.bcf, samples: nope", "config, key ld.samples: nope: no such file\n"),
         ("bfile: nope", "config, key ld.bfile: nope.bed: no such file\n"),
         ("pfile: nope", "config, key ld.pfile: nope.pgen: no such file\n"),
-        ("vcf: cohort.bcf, draw: ['1:1-9', '1_1-9']", "key ld.draw: figures of two of 1:1-9, 1_1-9 have the same name\n"),
+        (
+            "vcf: cohort.bcf, draw: ['1:1-9', '1_1-9']",
+            "key ld.draw: figures of two of 1:1-9, 1_1-9 have the same name\n",
+        ),
         ("panel: nope.ldp/", "config, key ld.panel: nope.ldp/_metadata.json: no such file\n"),
     ],
 )

@@ -2,7 +2,7 @@
 
 /** Stop at the first mistake in the parameters. */
 def checkParams(given) {
-    def schema = new groovy.json.JsonSlurper().parse(file("${projectDir}/nextflow_schema.json"))
+    def schema = new groovy.json.JsonSlurper().parse(file("${moduleDir}/../nextflow_schema.json"))
     def groups = schema['$defs'].values()
     def properties = groups.collectEntries { group -> group.properties }
     def found = complaint('', given, [properties: properties, additionalProperties: false, allOf: schema.allOf])

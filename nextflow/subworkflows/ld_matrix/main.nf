@@ -25,19 +25,13 @@ workflow LD_MATRIX {
 
     // as in QUERY_COHORT: what lies in S3 is planned anew by every run
     asked = panel.map { meta, uri, found, _manifest -> [uri ? meta + [planned: workflow.runName] : meta, '--ld', uri, found, []] }
-    folders = panel.map { _meta, _uri, found, _manifest -> found }
-    manifests = panel.map { _meta, _uri, _found, manifest -> manifest }
-    BAMS3_PLAN(asked, [], manifests, work)
+    BAMS3_PLAN(asked, [], panel.map { _meta, _uri, _found, manifest -> manifest }, work)
 
-    BAMS3_RUN(
-        BAMS3_PLAN.out.plan.combine(channel.of(1..slices)).map { meta, plan, i -> [[id: meta.id], plan, "${i}/${slices}"] },
-        folders,
-    )
+    parts = BAMS3_PLAN.out.plan.combine(panel).combine(channel.of(1..slices))
+    BAMS3_RUN(parts.map { meta, plan, _meta, _uri, found, _manifest, i -> [[id: meta.id], plan, "${i}/${slices}", found] })
 
-    BAMS3_GATHER(
-        BAMS3_PLAN.out.plan.combine(BAMS3_RUN.out.summary.map { _meta, summary -> summary }.toSortedList { a, b -> a.name <=> b.name }.map { found -> [found] }),
-        folders,
-    )
+    summaries = BAMS3_RUN.out.summary.map { _meta, summary -> summary }.toSortedList { a, b -> a.name <=> b.name }
+    BAMS3_GATHER(BAMS3_PLAN.out.plan.combine(summaries.map { found -> [found] }))
 
     BAMS3_LDDECAY(panel)
     BAMS3_LDPLOT_DECAY(BAMS3_LDDECAY.out.decay.map { meta, table -> [meta, '', table, []] }, '')

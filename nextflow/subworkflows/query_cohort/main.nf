@@ -19,22 +19,26 @@ workflow QUERY_COHORT {
         .map { of, ids -> ['samples.tsv', "sample\tstore\n" + ids.collect { id -> "${id}\t${of[id][0] ?: of[id][1]}\n" }.join()] }
         .collectFile()
     here = cohort.map { of -> of.sort().values().findAll { uri, _store, _manifest -> !uri } }
-    folders = here.map { found -> found.collect { _uri, store, _manifest -> store } }
+    // links to all stores are for containers alone, and take their time where there are thousands
+    folders = here.map { found -> workflow.containerEngine ? found.collect { _uri, store, _manifest -> store } : [] }
     manifests = here.map { found -> found.collect { _uri, _store, manifest -> manifest } }
 
     // A store in S3 has no manifest that is staged: with one, every run plans anew, and bams3 sees which is another.
     asked = cohort.map { of -> of.values().any { uri, _store, _manifest -> uri } ? [id: 'cohort', planned: workflow.runName] : [id: 'cohort'] }
     BAMS3_PLAN(asked.combine(sheet).map { meta, file -> [meta, '', '', file, regions] }, folders, manifests, work)
 
-    BAMS3_RUN(
-        BAMS3_PLAN.out.plan.combine(channel.of(1..slices)).map { meta, plan, i -> [[id: meta.id], plan, "${i}/${slices}"] },
-        folders,
-    )
+    // of a cohort's stores each slice is given those that it asks
+    parts = BAMS3_PLAN.out.plan
+        .join(BAMS3_PLAN.out.slices)
+        .combine(cohort.map { of -> [of] })
+        .flatMap { meta, plan, found, of ->
+            def told = new groovy.json.JsonSlurper().parse(found).slices
+            (1..slices).collect { i -> [[id: meta.id], plan, "${i}/${slices}", foldersOf(told[i - 1]?.samples ?: [], of)] }
+        }
+    BAMS3_RUN(parts)
 
-    BAMS3_GATHER(
-        BAMS3_PLAN.out.plan.combine(BAMS3_RUN.out.summary.map { _meta, summary -> summary }.toSortedList { a, b -> a.name <=> b.name }.map { found -> [found] }),
-        folders,
-    )
+    summaries = BAMS3_RUN.out.summary.map { _meta, summary -> summary }.toSortedList { a, b -> a.name <=> b.name }
+    BAMS3_GATHER(BAMS3_PLAN.out.plan.combine(summaries.map { found -> [found] }))
 
     plan = BAMS3_PLAN.out.plan
     tables = BAMS3_GATHER.out.tables
@@ -46,4 +50,9 @@ workflow QUERY_COHORT {
     tables  // channel: [ val(meta), [ path(tsv) ] ]
     plots   // channel: [ val(meta), [ path(png) ] ]
     multiqc // channel: [ val(meta), path(folder) ]
+}
+
+/** The stores of samples, those on a disk. */
+def foldersOf(names, cohort) {
+    return names.collect { name -> cohort[name][1] }.findAll { store -> store }
 }

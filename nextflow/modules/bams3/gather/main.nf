@@ -9,7 +9,6 @@ process BAMS3_GATHER {
 
     input:
     tuple val(meta), path(plan), path(summaries, stageAs: 'summaries/?/*')
-    path stores, stageAs: 'stores/?/*'
 
     output:
     tuple val(meta), path("*.tsv"), emit: tables, optional: true

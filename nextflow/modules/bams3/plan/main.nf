@@ -15,6 +15,7 @@ process BAMS3_PLAN {
 
     output:
     tuple val(meta), path("${prefix}.json"), emit: plan
+    tuple val(meta), path("${prefix}.slices.json"), emit: slices
     tuple val("${task.process}"), val('bams3'), eval("bams3 --version | sed 's/.* //'"), topic: versions, emit: versions_bams3
 
     when:
@@ -31,15 +32,18 @@ process BAMS3_PLAN {
         ${bed} \\
         --work '${work}' \\
         ${args} \\
-        --output ${prefix}.json
+        --json \\
+        --output ${prefix}.json \\
+        > ${prefix}.slices.json
     """
 
     stub:
-    // names the kinds of units as a plan does: what gather makes hangs on them
+    // names the kinds of units as a plan does, for what gather makes hangs on them, and no slices
     def args = task.ext.args ?: ''
     prefix = task.ext.prefix ?: "${meta.id}"
     def kinds = "${option} ${args}".findAll(/--(count|coverage|records|exec|stats|ld|chi2)\b/).collect { kind -> "{\"kind\": \"${kind.substring(2)}\"}" }
     """
     echo '{"kinds": [${kinds.join(', ')}]}' > ${prefix}.json
+    echo '{"slices": []}' > ${prefix}.slices.json
     """
 }

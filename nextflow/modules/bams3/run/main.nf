@@ -8,8 +8,7 @@ process BAMS3_RUN {
         : 'bams3:0.1.0'}"
 
     input:
-    tuple val(meta), path(plan), val(slice)
-    path stores, stageAs: 'stores/?/*'
+    tuple val(meta), path(plan), val(slice), path(stores, stageAs: 'stores/?/*')
 
     output:
     tuple val(meta), path("${prefix}.json"), emit: summary
