@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 PIPELINE = Path(__file__).parent.parent / "nextflow"
 ENGINE = Path(__file__).parent / "nextflow_engine"
 BUILD = Path(__file__).parent.parent / "build" / "nextflow"
@@ -47,6 +49,8 @@ def engine() -> str:
     """The program ``nextflow``; installed where that has not been done yet."""
     if found := shutil.which("nextflow"):
         return found
+    if reason := why_not():
+        pytest.skip(reason)
     BUILD.mkdir(parents=True, exist_ok=True)
     with (BUILD / "lock").open("w") as lock:  # of several workers one installs
         fcntl.flock(lock, fcntl.LOCK_EX)

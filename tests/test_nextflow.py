@@ -1,4 +1,4 @@
-"""The Nextflow pipeline by the real engine: Snakemake's tables, what runs again, what it says when it cannot."""
+"""The Nextflow pipeline by the real engine: Snakemake's tables, what runs again, what fails."""
 
 import json
 import os
@@ -6,9 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
-from pathlib import Path
 
-import nextflow_runs
 import pytest
 from commands import convert
 from nextflow_runs import PIPELINE, nextflow, ran, run, started, trace
@@ -16,10 +14,7 @@ from test_workflow import run as run_snakemake
 
 from bams3.tables import read_counts
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(nextflow_runs.why_not() != "", reason=nextflow_runs.why_not() or "there is one"),
-]
+pytestmark = pytest.mark.engine
 
 DATA = PIPELINE / "assets/test"
 #: What is asked of the test profile's cohort besides what the profile asks.
@@ -73,7 +68,7 @@ def cohort(tmp_path):
         shutil.copyfile(file, tmp_path / file.name)
     assert convert(tmp_path / "sample1.bam", tmp_path / "given.bams3").code == 0
     rows = (DATA / "regions.bed").read_text().splitlines(keepends=True)
-    (tmp_path / "regions.bed").write_text("".join(rows[:8]))
+    (tmp_path / "regions.bed").write_text("".join(rows[:4]))
     (tmp_path / "samples.tsv").write_text("sample\talignment\tstore\nb\tsample1.bam\t\na\t\tgiven.bams3\n")
     return tmp_path
 
@@ -104,7 +99,7 @@ def test_tables_are_those_of_snakemake(finished, tmp_path):
 def test_files_of_regions_are_where_the_tables_say(finished):
     for kind, start in (("records", b"\x1f\x8b"), ("exec", b"")):
         rows = [line.split("\t") for line in (finished / f"results/{kind}.tsv").read_text().splitlines()[1:]]
-        assert len(rows) == 120
+        assert len(rows) == 24
         for row in rows:
             assert (finished / "results" / row[5]).read_bytes().startswith(start)
 
@@ -138,6 +133,7 @@ def kill_when(folder, is_time, *options):
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < end_s
         time.sleep(0.05)
+    time.sleep(1)  # for the engine to note what is done, which nothing shows
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
 
@@ -173,7 +169,7 @@ def test_after_a_kill_only_the_rest_runs_and_a_rebuilt_store_is_asked_again(coho
 
 
 def test_the_call_of_few_words_and_a_slice_that_fails(cohort):
-    """Stores by a pattern, BED with a header; of three slices, one at a time, one fails, and is all that is left."""
+    """Stores by a pattern, BED with a header; one of three slices fails, and is all that is left."""
     (cohort / "samples").mkdir()
     for name in "abc":
         shutil.copytree(cohort / "given.bams3", cohort / f"samples/{name}.bams3")
@@ -184,7 +180,7 @@ def test_the_call_of_few_words_and_a_slice_that_fails(cohort):
     options = [*call, "--kinds", "count", "--exec", tool, "--slices", "3", "-process.maxForks", "1"]
     done = nextflow(cohort, "run", PIPELINE, *options)
     assert done.returncode == 1, done.stdout
-    assert "units are not done, the first: exec of b at chr1:1-200" in done.stdout
+    assert "units are not done, the first: exec of b at chr1:1-1000" in done.stdout
     tasks = [row for row in trace(cohort) if row["process"] == "BAMS3_RUN"]
     assert sorted(row["exit"] for row in tasks) == ["0", "0", "5"]
     (cohort / "mended").touch()

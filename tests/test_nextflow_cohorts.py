@@ -2,7 +2,6 @@
 
 import shutil
 
-import nextflow_runs
 import pysam
 import pytest
 from nextflow_runs import PIPELINE, nextflow, run, trace
@@ -10,10 +9,7 @@ from test_workflow import samtools_counts
 
 from bams3.tables import read_counts
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(nextflow_runs.why_not() != "", reason=nextflow_runs.why_not() or "there is one"),
-]
+pytestmark = pytest.mark.engine
 
 DATA = PIPELINE / "assets/test"
 #: The profile as it is, but for its pauses between looks at the queue.

@@ -3,15 +3,11 @@
 import json
 import shutil
 
-import nextflow_runs
 import pytest
 import yaml
 from nextflow_runs import ENGINE, PIPELINE, nextflow
 
-pytestmark = [
-    pytest.mark.engine,
-    pytest.mark.skipif(nextflow_runs.why_not() != "", reason=nextflow_runs.why_not() or "there is one"),
-]
+pytestmark = pytest.mark.engine
 
 SCHEMA = json.loads((PIPELINE / "nextflow_schema.json").read_text())
 SNAKEMAKES = yaml.safe_load((PIPELINE.parent / "workflow/schemas/config.schema.yaml").read_text())
