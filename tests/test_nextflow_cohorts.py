@@ -4,7 +4,9 @@ import shutil
 
 import pysam
 import pytest
+from commands import convert
 from nextflow_runs import PIPELINE, nextflow, run, trace
+from s3_places import Bucket
 from test_workflow import samtools_counts
 
 from bams3.tables import read_counts
@@ -53,6 +55,26 @@ def test_on_slurm_slices_are_tasks_of_one_array_on_both_nodes(slurm, tmp_path):
     pysam.index(str(tmp_path / "sample1.bam"))
     column = read_counts(tmp_path / "there/counts.tsv").counts[:, 0].tolist()
     assert column == samtools_counts(tmp_path, tmp_path / "sample1.bam")
+
+
+def test_what_lies_in_s3_is_asked_there(s3_bucket: Bucket, tmp_path):
+    for file in DATA.iterdir():
+        shutil.copyfile(file, tmp_path / file.name)
+    assert convert(tmp_path / "sample1.bam", tmp_path / "given.bams3").code == 0
+    store = s3_bucket.put_folder(tmp_path / "given.bams3", "given.bams3")
+    place = store.removesuffix("/given.bams3")
+    rows = [f"given\t\t{store}", f"read\t{s3_bucket.put('a.bam', (tmp_path / 'sample1.bam').read_bytes())}\t"]
+    (tmp_path / "samples.tsv").write_text(
+        "\n".join(["sample\talignment\tstore", *rows, "here\tsample1.bam\t", ""])
+    )
+    call = ["--samples", "samples.tsv", "--regions", "regions.bed", "--kinds", "count", "--slices", "2"]
+    run(tmp_path, *call, "--stores", f"{place}/made", "--work", f"{place}/work")
+    table = read_counts(tmp_path / "results/counts.tsv")
+    assert table.samples == ("given", "read", "here")
+    pysam.index(str(tmp_path / "sample1.bam"))
+    assert table.counts.T.tolist() == [samtools_counts(tmp_path, tmp_path / "sample1.bam")] * 3
+    assert not [*(tmp_path / "results/stores").rglob("*")]
+    assert f"{place}/made/read.bams3" in (tmp_path / "results/plan.json").read_text()
 
 
 def test_a_thousand_samples_are_few_tasks(tmp_path):
