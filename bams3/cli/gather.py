@@ -20,13 +20,15 @@ from .remote import INPUT_FILE, OUTPUT_FILE, counting_opener, s3_options, store
 @click.argument("plan", type=INPUT_FILE, metavar="PLAN")
 @click.option("--output", "-o", required=True, metavar="DIR", help="Write the tables into this folder.")
 @click.option("--plots", is_flag=True, help="Draw a heat map of each table too.")
-def command(plan: Path, output: str, plots: bool) -> None:
+@click.option("--files-from", metavar="DIR", help="Name files as they are found from this folder [--output].")
+def command(plan: Path, output: str, plots: bool, files_from: str | None) -> None:
     """Tables of PLAN, once all of its units are done, into a folder.
 
     counts.tsv, depth.tsv and breadth.tsv have a row a region and a column a sample. records.tsv and exec.tsv
-    say where each sample's file of a region lies, from DIR. multiqc/ has what MultiQC reads. Of --chi2
-    there is chi2.tsv, as chi2-batch writes it, and its summary; bams3 chi2-plot draws it. Of --ld there is
-    ld.parquet, as ld-tile writes it. Where units are missing, nothing is written; exit code 5.
+    say where each sample's file of a region lies, from DIR, or from --files-from, where the tables will be.
+    multiqc/ has what MultiQC reads. Of --chi2 there is chi2.tsv, as chi2-batch writes it, and its summary;
+    bams3 chi2-plot draws it. Of --ld there is ld.parquet, as ld-tile writes it. Where units are missing,
+    nothing is written; exit code 5.
 
     \b
     Examples:
@@ -38,7 +40,7 @@ def command(plan: Path, output: str, plots: bool) -> None:
     if plots:
         from ..plots import write_heat_map  # before anything is written: matplotlib may be missing
     mine = read_plan(plan)
-    found = gather(mine, store(mine.work), output, counting_opener())
+    found = gather(mine, store(mine.work), files_from or output, counting_opener())
     files = {f"{name}.tsv": "".join(format_counts(table)).encode() for name, table in found.tables.items()}
     files |= found.files
     if plots:

@@ -91,7 +91,9 @@ _OF_SAMPLES = frozenset(
 @click.option("--min-mapq", "-q", default=0, type=click.IntRange(0, 255), help="Least mapping quality.")
 @chi2_options("--chi2: ")
 @ld_plan_options("--ld: ")
-@click.option("--json", "as_json", is_flag=True, help="Write slices with units, seconds and memory as JSON.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Write slices with units, samples, seconds and memory as JSON."
+)
 def command(
     samples: tuple[str, ...],
     regions_file: Path | None,
@@ -243,14 +245,30 @@ def _made(name: str, stores: str | None) -> str:
     return f"{stores.rstrip('/')}/{name}.bams3"
 
 
+def _asked(plan: Plan, number: int) -> list[str]:
+    """Names of the samples that units of a slice are of."""
+    units = plan.slice_units(number)
+    if not units:
+        return []
+    first, last = plan.unit(units[0]).sample, plan.unit(units[-1]).sample
+    return [sample.name for sample in plan.samples[first : last + 1]]
+
+
 def _tell(plan: Plan, as_json: bool) -> None:
     """What was planned: slices as JSON, or a line on stderr."""
     numbers = range(1, plan.n_slices + 1)
     to_do = [plan.n_to_do(number) for number in numbers]
     seconds = [round(plan.slice_seconds(number), 3) for number in numbers]
     if as_json:
+        mem_mb = plan.mem_mb(1)
         rows = [
-            {"slice": number, "units": units, "seconds": took, "mem_mb": plan.mem_mb(1)}
+            {
+                "slice": number,
+                "units": units,
+                "seconds": took,
+                "mem_mb": mem_mb,
+                "samples": _asked(plan, number),
+            }
             for number, units, took in zip(numbers, to_do, seconds, strict=True)
         ]
         whole = {"units": plan.n_units, "done": int(plan.done.sum()), "slices": rows, "work": plan.work}
