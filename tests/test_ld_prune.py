@@ -205,7 +205,7 @@ def same_clumps(folder, panel, files, table, *options):
     given += ["--clump-snp-field", "SNP,MARKER", "-o", str(folder / "ours.clumped"), "--quiet"]
     done = run("ld-clump", panel, table, *given)
     assert done.code == 0, done.err
-    assert "has not 1 top variant of" in done.err
+    assert "lacks 1 top variant of" in done.err
     ours, theirs = clumped(folder / "ours.clumped"), clumped(folder / "plink.clumped")
     assert ours == theirs
     return len(ours), sum(int(row[5]) for row in ours)

@@ -183,7 +183,7 @@ def _of_panel(opened: StoredPanel, table: Path, read: _Read, rule: ClumpRule) ->
         raise InputError(f"{opened.name} has no variant of {table}", kind="no-such-variant", hint=hint)
     if missing:
         some = ", ".join(missing[:_NAMED]) + ", ..." * (len(missing) > _NAMED)
-        warn(f"{opened.name} has not {counted(len(missing), 'top variant')} of {table}: {some}")
+        warn(f"{opened.name} lacks {counted(len(missing), 'top variant')} of {table}: {some}")
     if kept:
         found = Results(np.array([n for n, _ in kept]), np.array([p for _, p in kept]))
     return names, found

@@ -14,7 +14,9 @@ def check_sheet():
     command += ["--regions", address(config["regions"])]
     checked = subprocess.run(command, capture_output=True, text=True)
     if checked.returncode:
-        raise WorkflowError(checked.stderr.strip())
+        others = [key for key in ("chi2", "ld") if config[key] is not None]
+        hint = f"\nfor {' and '.join(others)} alone: `samples: null`" if others else ""
+        raise WorkflowError(checked.stderr.strip() + hint)
     rows = json.loads(checked.stdout)["samples"]
     for row in rows:
         for path in local([row["alignment"], row["store"], row["reference"]]):
