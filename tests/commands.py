@@ -17,8 +17,8 @@ EXIT_CODES = {
     " archived s3-refused input-changed bad-time bad-slice not-sliceable slices-missing bad-cut"
     " too-little-memory not-results doubled-slice not-a-slice no-summary slice-mismatch bad-counts"
     " doubled-batch not-a-panel no-samples no-variants unknown-sample unknown-contig bad-region bad-samples"
-    " polyploid bad-fam bad-bim bad-psam bad-pvar doubled-sample missing-package no-such-tile bad-tiles"
-    " no-pairs not-tiles tile-mismatch doubled-tile tiles-missing cannot-write",
+    " polyploid bad-position bad-fam bad-bim bad-psam bad-pvar doubled-sample missing-package no-such-tile"
+    " bad-tiles no-pairs not-tiles tile-mismatch doubled-tile tiles-missing cannot-write",
     3: "truncated-file bad-bgzf-block bad-bgzf-crc bad-bam-header bad-record bad-tag cigar-mismatch"
     " bad-alignments bad-manifest bad-checksum bad-index bad-chunk bad-column missing-object"
     " damaged newer-format older-format bad-block bad-vcf bad-genotype bad-pgen bad-size",

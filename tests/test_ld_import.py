@@ -455,6 +455,26 @@ def test_what_cannot_be_a_panel_is_named(tmp_path, kind, rows, error, words):
     assert f"a{kind}" in said
 
 
+def test_a_position_of_more_than_31_bits_is_refused(tmp_path):
+    for pos in (2**31, 2**32 + 6):
+        source = write_vcf(tmp_path / "a.vcf", ["s0"], ["1 5 . A G 0/1", f"1 {pos} . A G 0/1"])
+        assert import_kind(source, tmp_path / "a.ldp")[0] == "bad-position"
+    source = write_vcf(tmp_path / "a.vcf", ["s0"], [f"1 {2**31 - 1} . A G 0/1"])
+    assert [v.pos for v in variants_of(imported(source, tmp_path / "a.ldp"))] == [2**31 - 1]
+
+
+def test_names_that_a_panel_cannot_keep_are_refused(tmp_path):
+    source = write_vcf(tmp_path / "a.bcf", ["s0", "s1"], ["1 5 . A G 0/1 0/0"])
+    header = gzip.decompress(source.read_bytes())
+    for old, new, error in ((b"\ts1", b"\ts0", "doubled-sample"), (b"ID=1,", b"ID=\xff,", "not-a-panel")):
+        assert old in header
+        (tmp_path / "b.bcf").write_bytes(compress_blocks(header.replace(old, new), 1) + BGZF_EOF)
+        assert import_kind(tmp_path / "b.bcf", tmp_path / "a.ldp")[0] == error
+    text = (vcf_text(["s0"], []) + "\xff\t5\t.\tA\tG\t.\t.\t.\tGT\t0/1\n").encode("latin-1")
+    (tmp_path / "c.vcf").write_bytes(text.replace(b"##contig=<ID=1", b"##contig=<ID=\xff"))
+    assert import_kind(tmp_path / "c.vcf", tmp_path / "a.ldp")[0] == "not-a-panel"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("options", "error"),
@@ -588,6 +608,31 @@ def test_two_imports_at_once_do_not_mix(tmp_path):
     assert len(list(store.list())) == 3
 
 
+def test_an_import_whose_blocks_another_one_removed_does_not_win(tmp_path):
+    first = BcfCalls(write_vcf(tmp_path / "a.bcf", SAMPLES, ROWS), Choice())
+    second = BcfCalls(write_vcf(tmp_path / "b.bcf", SAMPLES, ROWS[:4]), Choice())
+
+    class Swept(MemoryStore):
+        """One that loses what is not named when it is listed for the third time."""
+
+        lists = 0
+
+        def list(self, *prefix):
+            self.lists += 1
+            if self.lists == 3:  # the same panel came again, and took those of the new one for leftovers
+                self.delete(*(key for key in super().list() if key.startswith("blocks/") and key not in kept))
+            return super().list(*prefix)
+
+    store = Swept()
+    import_panel(first, store)
+    kept, before = set(store.list()), store.get(spec.MANIFEST_KEY)
+    store.lists = 1
+    with pytest.raises(InputError, match="written by another import"):
+        import_panel(second, store, replaces=before)
+    assert store.get(spec.MANIFEST_KEY) == before
+    assert variants_of(opened(store)) == variants_of_text(vcf_text(SAMPLES, ROWS))
+
+
 def test_the_command_has_examples_and_a_line_at_its_end(tmp_path):
     assert "bams3 ld-import cohort.bcf cohort.ldp" in run("ld-import", "--help").out
     done = run_apart("ld-import", write_vcf(tmp_path / "a.bcf", SAMPLES, ROWS[:1]), tmp_path / "a.ldp")
@@ -646,6 +691,9 @@ def test_damaged_bytes_in_sound_blocks_are_refused_or_read(tmp_path):
             kinds.add(err.kind)
     assert kinds <= {
         *("bad-vcf", "bad-genotype", "truncated-file", "no-samples", "unsorted", "no-variants", "polyploid"),
-        *("not-a-panel",),
+        *(
+            "doubled-sample",
+            "not-a-panel",
+        ),
     }
     assert "bad-vcf" in kinds

@@ -216,6 +216,30 @@ def test_killed_tiles_run_again_and_merge(study, whole, tmp_path):
 # ---- what goes wrong ----
 
 
+def test_a_damaged_part_is_never_merged(study, tmp_path):
+    folder, _ = study
+    parts = [tmp_path / f"{k}.parquet" for k in (1, 2, 3)]
+    asked = ("ld-tile", folder / "study.ldp", parts[2], "--tiles", 3, "--tile", 3)
+    for k, part in enumerate(parts, 1):
+        succeeds(*asked[:2], part, "--tiles", 3, "--tile", k)
+    succeeds("ld-merge", *parts, "-o", tmp_path / "sound.tsv")
+    sound, chance = parts[2].read_bytes(), np.random.default_rng(1)
+    receipt = sound.index(b'"kept": ') + 8
+    for at in [receipt, *chance.integers(0, len(sound), 60).tolist()]:
+        damaged = bytearray(sound)
+        damaged[at] ^= int(chance.integers(1, 256))
+        parts[2].write_bytes(damaged)
+        done = run("ld-merge", *parts, "-o", tmp_path / "merged.tsv")
+        same = (
+            done.code == 0 and (tmp_path / "merged.tsv").read_bytes() == (tmp_path / "sound.tsv").read_bytes()
+        )
+        assert same or done.kind in ("damaged", "not-tiles"), (at, done.err)
+    parts[2].write_bytes(sound[: len(sound) // 2])
+    assert run("ld-merge", *parts, "-o", tmp_path / "merged.tsv").kind == "damaged"
+    assert "is done" not in succeeds(*asked).err  # but made again
+    assert parts[2].read_bytes() == sound
+
+
 @pytest.mark.parametrize(
     ("options", "kind", "words"),
     [

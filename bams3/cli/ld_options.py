@@ -15,6 +15,9 @@ from ..ld.tiles import Limits
 from ..regions import parse_bp, parse_bytes
 from .option_groups import Decorator, OptionTable, as_one, parameter
 
+#: As far as any two variants are apart: a larger limit is as good as this.
+_MOST = (1 << 31) - 1
+
 F = TypeVar("F", bound=Callable[..., Any] | click.Command)
 
 
@@ -109,8 +112,8 @@ def query_options(command: Callable[..., None]) -> Any:
 
 
 def distance_bp(text: str | None) -> int | None:
-    """A distance such as ``500kb`` or ``1M``."""
-    return None if text is None else parse_bp(text.lower().removesuffix("bp").removesuffix("b"))
+    """A distance such as ``500kb`` or ``1M``; one that is longer than any contig is cut."""
+    return None if text is None else min(parse_bp(text.lower().removesuffix("bp").removesuffix("b")), _MOST)
 
 
 def _with_options(command: Callable[..., None], other: dict[str, dict[str, Any] | None]) -> Any:
@@ -146,7 +149,8 @@ def _asked(values: dict[str, Any], given: tuple[str, ...]) -> LdAsked:
 
 def _limits(values: dict[str, Any]) -> Limits:
     bp, has_all = distance_bp(values["max_distance"]), bool(values["inter_chr"])
-    return Limits(bp, values["max_variants"], has_all)
+    most = values["max_variants"]
+    return Limits(bp, None if most is None else min(most, _MOST), has_all)
 
 
 def _rule(values: dict[str, Any]) -> Rule:

@@ -94,6 +94,11 @@ def _triangle(panel: str, region: str, dprime: bool, unphased: bool, maf: Fracti
     sites = finder.sites_at(numbers)
     is_drawn = is_common(sites, maf) & (sites.n_alt > 0) & (sites.n_alt < sites.n_alleles)
     n = int(is_drawn.sum())
+    if not n:
+        rare = f", or are rarer than {float(maf):g}" if maf else ""
+        raise InputError(
+            f"nothing to draw: all variants in {region} have one allele{rare}", kind="no-variants"
+        )
     if n > _MOST_VARIANTS:
         message = f"{region} has {n:,} variants: {_MOST_VARIANTS:,} can be drawn"
         raise InputError(message, kind="too-many-variants", hint="draw a smaller region, or give --maf")

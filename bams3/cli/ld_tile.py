@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ..arrow_files import check_name, write_results, write_tsv
-from ..errors import InputError
-from ..ld.merge import receipt_in
+from ..errors import CorruptDataError, InputError
+from ..ld.merge import check_rows, receipt_in
 from ..ld.plan import LdPlan, make_plan
 from ..ld.run import Run
 from ..ld.table import encoding
@@ -104,7 +104,8 @@ def _is_done(output: Path, run: Run) -> bool:
         return False
     try:
         told = receipt_in(output)
-    except InputError:
+        check_rows(output)
+    except (InputError, CorruptDataError):
         return False
     numbers = [tile["tile"] for tile in told.get("tiles", ())]
     wanted = [tile.number for tile in run.tiles] if run.is_part else []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -19,7 +21,6 @@ from .table import NUMBERS, encoding, schema
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyarrow import parquet
 
 #: Where a Parquet file of pairs keeps its receipt.
 METADATA_KEY = "bams3.ld"
@@ -43,7 +44,12 @@ def receipt(asked: dict[str, Any], done: list[dict[str, int]], cut: dict[str, in
     told |= {name: sum(tile[name] for tile in done) for name in ("pairs", "kept")}
     if cut is not None:
         told |= {"cut": cut, "tiles": done}
-    return {METADATA_KEY: json.dumps(told)}
+    return {METADATA_KEY: json.dumps({**told, "crc32": _crc32(told)})}
+
+
+def _crc32(told: dict[str, Any]) -> int:
+    """Of a receipt without it."""
+    return zlib.crc32(json.dumps(told).encode())
 
 
 def receipt_in(path: Path) -> dict[str, Any]:
@@ -53,18 +59,57 @@ def receipt_in(path: Path) -> dict[str, Any]:
     ------
     InputError
         ``not-tiles``; ``no-such-file``.
+    CorruptDataError
+        ``damaged``.
     """
-    from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415  # a tenth of a second
+    from pyarrow import parquet  # noqa: PLC0415  # a tenth of a second
 
     if not path.exists():
         raise InputError(f"{path}: no such file", kind="no-such-file")
+    with _reading(path):
+        with parquet.ParquetFile(path) as file:
+            found = (file.metadata.metadata or {}).get(METADATA_KEY.encode())
+            rows, names = file.metadata.num_rows, file.schema_arrow.names
+        if found is None:
+            raise _foreign(path)
+        told: dict[str, Any] = json.loads(found)
+        crc32 = told.pop("crc32")
+        like = schema(with_counts=told["asked"]["counts"], with_numbers="tiles" in told)
+        if (crc32, rows, names) != (_crc32(told), told["kept"], like.names):
+            raise CorruptDataError(f"{path}: does not hold what it tells of", kind="damaged")
+    return told
+
+
+def check_rows(path: Path) -> None:
+    """CorruptDataError ``damaged`` where a row of a file of pairs is not what was written."""
+    from pyarrow import parquet  # noqa: PLC0415
+
+    with _reading(path), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        for group in range(file.num_row_groups):
+            file.read_row_group(group)
+
+
+def _foreign(path: Path) -> InputError:
+    hint = "give what bams3 ld-tile --tile or --slice wrote, as Parquet"
+    return InputError(f"{path}: holds no tiles of bams3 ld-tile", kind="not-tiles", hint=hint)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Says of what Arrow cannot read that it is damaged, or another file."""
+    from pyarrow import ArrowException  # noqa: PLC0415
+
     try:
-        metadata = parquet.read_metadata(path).metadata or {}
-        found: dict[str, Any] = json.loads(metadata[METADATA_KEY.encode()])
-    except (ArrowInvalid, OSError, KeyError, ValueError) as err:
-        hint = "give what bams3 ld-tile --tile or --slice wrote, as Parquet"
-        raise InputError(f"{path}: holds no tiles of bams3 ld-tile", kind="not-tiles", hint=hint) from err
-    return found
+        yield
+    except (ArrowException, OSError, KeyError, TypeError, AttributeError, ValueError) as err:
+        if isinstance(err, OSError) and err.errno is not None:
+            raise InputError(f"{path}: {err.strerror}", kind="not-tiles") from err
+        with path.open("rb") as file:
+            is_parquet = file.read(4) == b"PAR1"
+        if not is_parquet:
+            raise _foreign(path) from err
+        words = f"{path}: damaged: {str(err).partition(chr(10))[0]}"
+        raise CorruptDataError(words, kind="damaged", hint="make it again") from err
 
 
 def tiles_of(paths: Sequence[Path]) -> tuple[dict[str, Any], list[dict[str, int]], list[Part]]:
@@ -168,7 +213,8 @@ class _Reader:
         from pyarrow import parquet  # noqa: PLC0415
 
         self._part = part
-        self._file: parquet.ParquetFile = parquet.ParquetFile(part.path)
+        with _reading(part.path):
+            self._file = parquet.ParquetFile(part.path, page_checksum_verification=True)
         self._tables = self._read()
         self._held: pa.Table | None = None
 
@@ -178,10 +224,13 @@ class _Reader:
             rows = self._file.metadata.row_group(group).num_rows
             low, high = max(first - at, 0), min(end - at, rows)
             if low < high:
-                yield self._file.read_row_group(group).slice(low, high - low)
+                with _reading(self._part.path):
+                    table = self._file.read_row_group(group)
+                yield table.slice(low, high - low)
             at += rows
         if at < end:
-            raise CorruptDataError(f"{self._part.path}: has fewer rows than it tells of", kind="not-tiles")
+            words = f"{self._part.path}: has fewer rows than it tells of"
+            raise CorruptDataError(words, kind="damaged")
 
     @property
     def at(self) -> int:

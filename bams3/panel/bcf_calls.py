@@ -32,6 +32,7 @@ _RECORDS_AT_ONCE = 4096
 _MISSING = {1: -(1 << 7), 2: -(1 << 15), 3: -(1 << 31)}
 _TEXT = 7
 _ENTRY = re.compile(r"##(\w+)=<(?:[^\"]*?,)?ID=([^,>]+)")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # a byte that is not UTF-8
 _INDEX = re.compile(r"[,<]IDX=([0-9]{1,9})[,>]")
 
 
@@ -73,6 +74,8 @@ def parse_bcf_header(text: str) -> BcfHeader:
         table.setdefault(found[2], number)
         if kind == "FORMAT":
             keys[found[2]] = table[found[2]]
+    if strange := next((name for name in contigs if _SURROGATE.search(name)), ""):
+        raise ValueError(f"the name of the contig {strange!a} is not UTF-8")
     by_number = {number: name for name, number in contigs.items()}
     if len(by_number) != len(contigs) or max(by_number, default=-1) >= 1 << 24:
         raise ValueError("its contigs do not have numbers of their own")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -155,6 +156,10 @@ class RunRoom:
         return full
 
 
+#: Positions that can be stored, as in BCF.
+_MOST_BP = (1 << 31) - 1
+
+
 class FileOrder:
     """Holds an input to its order: contigs in one piece each, positions ascending.
 
@@ -170,7 +175,17 @@ class FileOrder:
         self._ends: dict[str, tuple[int, int]] = {}
 
     def see(self, contig: str, start_bp: int) -> None:
-        """The next record; InputError ``unsorted``, naming it and the one that it should not follow."""
+        """The next record.
+
+        Raises
+        ------
+        InputError
+            ``unsorted``, naming it and the one that it should not follow; ``bad-position``: above 31 bits.
+        """
+        if start_bp >= _MOST_BP:
+            words = f"record {self._number + 1:,} ({contig}:{start_bp + 1}) lies beyond {_MOST_BP:,}"
+            hint = "positions of VCF and BCF have 31 bits"
+            raise InputError(f"{self._path}: {words}", kind="bad-position", hint=hint)
         if contig != self._contig:
             self._ends[self._contig] = self._number, self._start_bp
             if contig in self._ends and self._number:
@@ -221,8 +236,11 @@ def chosen_samples(path: Path, names: Sequence[str], wanted: Sequence[str]) -> l
     Raises
     ------
     InputError
-        kind ``unknown-sample``.
+        kind ``unknown-sample``, ``doubled-sample``.
     """
+    if again := next((name for name, n in Counter(names).items() if n > 1), None):
+        hint = "rename one: bcftools reheader --samples"
+        raise InputError(f"{path}: two samples are {again}", kind="doubled-sample", hint=hint)
     if not wanted:
         return list(range(len(names)))
     lacking = sorted(set(wanted) - set(names))

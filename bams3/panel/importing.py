@@ -273,6 +273,10 @@ def _seal(writer: _Writer, rows: list[BlockRow], replaces: bytes | None) -> byte
     writer.keys |= {key, *(row.key for row in rows)}
     if replaces is None:
         written = writer.store.put_if_absent(spec.MANIFEST_KEY, data)
+    elif not writer.keys <= set(writer.store.list()):
+        written = (
+            False  # another import took them for leftovers, and then wrote the very manifest that it replaced
+        )
     else:
         written = writer.store.put_if_match(spec.MANIFEST_KEY, data, replaces)
     writer.report.blocks = len(rows)

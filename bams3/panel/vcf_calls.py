@@ -67,7 +67,12 @@ class VcfCalls:
         subset = {"samples": list(self.samples)} if self._choice.samples else {}
         vcf = open_vcf(self.path, threads=2, **subset)
         order = FileOrder(self.path, f"bcftools sort -O b -o sorted.bcf {self.path}")
-        wanted, sets = Wanted(self._choice.regions, vcf.seqnames), _phase_sets(vcf, len(self.samples))
+        try:
+            contigs = vcf.seqnames
+        except UnicodeDecodeError as err:
+            message = f"{self.path}: the name of a contig is not UTF-8"
+            raise InputError(message, kind="not-a-panel") from err
+        wanted, sets = Wanted(self._choice.regions, contigs), _phase_sets(vcf, len(self.samples))
         room = RunRoom(len(self.samples))
         for site, record in SoundRecords(vcf, self.path):
             order.see(site.contig, site.start_bp)
