@@ -1,11 +1,12 @@
 """The Nextflow pipeline on a SLURM of two nodes, and with a thousand samples."""
 
+import os
 import shutil
 
 import pysam
 import pytest
 from commands import convert
-from nextflow_runs import PIPELINE, nextflow, run, trace
+from nextflow_runs import BIN, PIPELINE, nextflow, run, trace
 from s3_places import Bucket
 from test_workflow import samtools_counts
 
@@ -22,36 +23,41 @@ executor {
 }
 process {
     // a node of the tests' cluster has 4 CPUs and 8 GB
-    resourceLimits = [cpus: 1, memory: 1.GB, time: 1.h]
+    resourceLimits = [cpus: 1, memory: 6.GB, time: 1.h]
 }
 """
-
-
 #: Release 25.04.0 of the strict parser, which tests else use, looks for profiles in every file of -c.
 V1 = {"NXF_SYNTAX_PARSER": "v1"}
+#: bams3, but for the first of all slices, which is killed as for its memory.
+KILLED = """#!/bin/sh
+if [ "$1" = run ] && mkdir {folder}/killed 2>/dev/null; then exit 137; fi
+exec {bams3} "$@"
+"""
 
 
 def test_on_slurm_slices_are_tasks_of_one_array_on_both_nodes(slurm, tmp_path):
     for file in DATA.iterdir():
         shutil.copyfile(file, tmp_path / file.name)
-    (tmp_path / "impatient.config").write_text(IMPATIENT)
+    (tmp_path / "impatient.config").write_text(
+        f"{IMPATIENT}env.PATH = '{tmp_path}/bin:{os.environ['PATH']}'\n"
+    )
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/bams3").write_text(KILLED.format(folder=tmp_path, bams3=BIN / "bams3"))
+    (tmp_path / "bin/bams3").chmod(0o755)
     call = ["--samples", "samples.tsv", "--regions", "regions.bed", "--slices", "6", "--kinds", "count"]
     run(tmp_path, *call, "--outdir", "there", "-profile", "slurm", "-c", "impatient.config", **V1)
     jobs = slurm.jobs()
-    assert {job.state for job in jobs} == {"COMPLETED"}
+    assert [job.state for job in jobs if job.state != "COMPLETED"] == ["FAILED"]
     assert {job.node for job in jobs} == {"n1", "n2"}
     arrays = {job.job_id: [one for one in jobs if one.job_id == job.job_id] for job in jobs}
-    assert sorted(len(tasks) for tasks in arrays.values()) == [
-        1,
-        1,
-        1,
-        2,
-        6,
-    ]  # sheet, plan, gather; convert; run
+    # the sheet, the plan, the tables, and the killed slice once more; conversions; slices
+    assert sorted(len(tasks) for tasks in arrays.values()) == [1, 1, 1, 1, 2, 6]
+    killed = next(job for job in jobs if job.state == "FAILED")
+    (again,) = [job for job in jobs if "BAMS3_RUN" in job.name and len(arrays[job.job_id]) == 1]
+    assert again.mem_mb == 2 * killed.mem_mb
     assert {job.node for job in next(tasks for tasks in arrays.values() if len(tasks) == 6)} == {"n1", "n2"}
     ids = [row["native_id"] for row in trace(tmp_path, "there") if row["process"] == "BAMS3_RUN"]
-    assert sorted(id.partition("_")[2] for id in ids) == list("012345")
-    assert len({id.partition("_")[0] for id in ids}) == 1
+    assert sorted(id.partition("_")[2] for id in ids) == ["", *"012345"]
     pysam.index(str(tmp_path / "sample1.bam"))
     column = read_counts(tmp_path / "there/counts.tsv").counts[:, 0].tolist()
     assert column == samtools_counts(tmp_path, tmp_path / "sample1.bam")

@@ -233,6 +233,23 @@ def test_a_dear_unit_is_a_slice_of_its_own(cohort, tmp_path):
     assert [one["units"] for one in found["slices"]] in ([1, 2], [2, 1])
 
 
+def test_a_plan_says_which_samples_each_slice_asks(cohort, tmp_path):
+    found = planned(tmp_path, cohort.sheet, "-L", cohort.bed, "--count", "--slices", 2)
+    first, second = (one["samples"] for one in found["slices"])
+    assert (first[0], second[-1]) == ("S1", "S3")
+    assert list(dict.fromkeys(first + second)) == ["S1", "S2", "S3"]
+
+
+def test_tables_name_files_as_they_are_found_from_where_the_tables_will_be(cohort, tmp_path):
+    bed = many_regions(tmp_path / "one.bed", 1)
+    work = plan(tmp_path, cohort.store("S1"), "-L", bed, "--records", "--slices", 1)
+    assert work.run().code == 0
+    for options, start in (([], "../WORK/"), (["--files-from", tmp_path / "a/b"], "../../WORK/")):
+        assert run("gather", work.plan, "-o", tmp_path / "tables", *options).code == 0
+        row = (tmp_path / "tables/records.tsv").read_text().splitlines()[1].split("\t")
+        assert row[5].startswith(start)
+
+
 def test_as_many_slices_are_made_as_take_the_time_that_is_asked_for(cohort, tmp_path):
     many = many_regions(tmp_path / "many.bed", 600)
     found = planned(tmp_path, cohort.sheet, "-L", many, "--records", "--target-seconds", 2)

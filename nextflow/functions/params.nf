@@ -56,19 +56,20 @@ def complaintOfMap(key, value, schema) {
 
 /** Whether a value is of a type as JSON has them. */
 def isOf(value, type) {
-    def types = [
-        object: Map,
-        array: List,
-        string: CharSequence,
-        boolean: Boolean,
-        number: Number,
-    ]
-    return type == 'null' ? value == null : type == 'integer' ? value instanceof Integer || value instanceof Long : types[type].isInstance(value)
+    def types = [object: Map, array: List, string: CharSequence, boolean: Boolean, number: Number]
+    if (type == 'null') {
+        return value == null
+    }
+    return type == 'integer' ? value instanceof Integer || value instanceof Long : types[type].isInstance(value)
 }
 
 /** Whether keys go together as a rule says. */
 def fits(value, rule) {
-    return (rule.required ?: []).every { name -> value[name] != null } && (rule.properties ?: [:]).every { name, item -> value[name] == null || value[name] == item.const } && (!rule.oneOf || rule.oneOf.count { one -> fits(value, one) } == 1) && (!rule.anyOf || rule.anyOf.any { one -> fits(value, one) }) && (!rule.not || !fits(value, rule.not))
+    def hasAll = (rule.required ?: []).every { name -> value[name] != null }
+    def isSo = (rule.properties ?: [:]).every { name, item -> value[name] == null || value[name] == item.const }
+    def isOne = !rule.oneOf || rule.oneOf.count { one -> fits(value, one) } == 1
+    def isAny = !rule.anyOf || rule.anyOf.any { one -> fits(value, one) }
+    return hasAll && isSo && isOne && isAny && !(rule.not && fits(value, rule.not))
 }
 
 /** Stop where the profile needs a parameter that is not given. */
