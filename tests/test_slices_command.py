@@ -240,9 +240,10 @@ def test_slices_killed_at_any_moment_never_leave_a_store_that_is_wrong(spread, t
         except subprocess.TimeoutExpired:
             process.kill()
         process.communicate()
-    waiting = [start("convert", "--quiet", *CUTS, "--slice", f"{i}/4", spread, store) for i in range(1, 5)]
-    assert all_ended(waiting) == {0}
-    assert run_apart("convert", "--quiet", *CUTS, "--seal", spread, store).kind == ""
+    if not (store / "_metadata.json").exists():  # it is there if a seal came when all slices were done
+        waiting = [start("convert", "--quiet", *CUTS, "--slice", f"{i}/4", spread, store) for i in range(1, 5)]
+        assert all_ended(waiting) == {0}
+        assert run_apart("convert", "--quiet", *CUTS, "--seal", spread, store).kind == ""
     assert objects(store) == objects(whole)
 
 
