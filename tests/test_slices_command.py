@@ -241,7 +241,9 @@ def test_slices_killed_at_any_moment_never_leave_a_store_that_is_wrong(spread, t
             process.kill()
         process.communicate()
     if not (store / "_metadata.json").exists():  # it is there if a seal came when all slices were done
-        waiting = [start("convert", "--quiet", *CUTS, "--slice", f"{i}/4", spread, store) for i in range(1, 5)]
+        waiting = [
+            start("convert", "--quiet", *CUTS, "--slice", f"{i}/4", spread, store) for i in range(1, 5)
+        ]
         assert all_ended(waiting) == {0}
         assert run_apart("convert", "--quiet", *CUTS, "--seal", spread, store).kind == ""
     assert objects(store) == objects(whole)
