@@ -81,9 +81,19 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "NEXTFLOW_JARS": str(BUILD / "lib")}
 
 
+#: What Kryo, which is not for several threads, says of its own table.
+_SERIALIZER = 'Cannot load from object array because "this.keys" is null'
+
+
 def nextflow(folder: Path, *arguments: str | Path, **env: str) -> "subprocess.CompletedProcess[str]":
-    """A command of Nextflow in a folder, to its end; stdout has all that it says."""
-    return subprocess.run(**started(folder, *arguments, **env), timeout=600)
+    """A command of Nextflow in a folder, to its end; stdout has all that it says.
+
+    It is run again where the engine's serializer failed, as 25.04.0 did once in some 300 runs.
+    """
+    done = subprocess.run(**started(folder, *arguments, **env), timeout=600)
+    if _SERIALIZER in done.stdout:
+        done = subprocess.run(**started(folder, *arguments, **env), timeout=600)
+    return done
 
 
 def started(folder: Path, *arguments: str | Path, **env: str) -> dict[str, object]:
