@@ -81,17 +81,17 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "NEXTFLOW_JARS": str(BUILD / "lib")}
 
 
-#: What Kryo, which is not for several threads, says of its own table.
-_SERIALIZER = 'Cannot load from object array because "this.keys" is null'
+#: What 25.04.0 once said in a run of a thousand samples; the cause was not found.
+_SEEN_ONCE = 'Cannot load from object array because "this.keys" is null'
 
 
 def nextflow(folder: Path, *arguments: str | Path, **env: str) -> "subprocess.CompletedProcess[str]":
     """A command of Nextflow in a folder, to its end; stdout has all that it says.
 
-    It is run again where the engine's serializer failed, as 25.04.0 did once in some 300 runs.
+    It is run again where it ends with the error of _SEEN_ONCE, and never for another one.
     """
     done = subprocess.run(**started(folder, *arguments, **env), timeout=600)
-    if _SERIALIZER in done.stdout:
+    if _SEEN_ONCE in done.stdout:
         done = subprocess.run(**started(folder, *arguments, **env), timeout=600)
     return done
 

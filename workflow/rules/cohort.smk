@@ -75,13 +75,8 @@ def plan_options(wildcards):
         "--stores",
         STORES,
     ]
-    options += [
-        "--work",
-        address(config["work"]),
-        "--slices",
-        str(config["slices"]),
-        "--stats",
-    ]
+    options += ["--work", address(config["work"])]
+    options += ["--slices", str(config["slices"]), "--stats"]
     options += [f"--{kind}" for kind in config["kinds"]]
     options += ["--exec", config["exec"]] if config["exec"] else []
     names = {"-f": "require_flags", "-F": "exclude_flags", "-q": "min_mapq"}
