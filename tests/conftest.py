@@ -30,6 +30,16 @@ def shared_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def real_cohort(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished cohort run of real BAMs, counts and genotypes on this machine."""
+    from real_cohort import make
+
+    folder = tmp_path_factory.mktemp("real")
+    make(shared_data, folder)
+    return folder
+
+
 # ---- S3 ----
 
 
@@ -79,9 +89,13 @@ def pytest_configure(config: pytest.Config) -> None:
 _LOCAL = {"test_no_heavy_package_is_imported": "a store in S3 needs boto3"}
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # side by side and first, they go to one worker, and none waits for another's cluster
-    items.sort(key=lambda item: "slurm" not in getattr(item, "fixturenames", ()))
+    # with --dist loadgroup in one worker: none waits for another's cluster, or makes the cohort again
+    for item in items:
+        if {"slurm", "real_cohort"} & {*getattr(item, "fixturenames", ())}:
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+    items.sort(key=lambda item: not item.get_closest_marker("xdist_group"))
     if config.getoption("--s3"):
         for item in items:
             if reason := _LOCAL.get(item.name):

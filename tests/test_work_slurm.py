@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pysam
 import pytest
-from test_workflow_real import cohort as real_cohort
+from real_cohort import ALIGNMENTS, RESULTS, TABLES
 from test_workflow_slurm import WORKFLOW
 from test_workflow_slurm import run as run_on_slurm
 
@@ -19,11 +19,6 @@ pytestmark = pytest.mark.engine
 
 BIN = Path(sys.executable).parent
 ENVIRONMENT = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
-#: Of samples x regions; and of all that the cohort run makes.
-TABLES = ("counts.tsv", "depth.tsv", "breadth.tsv", "records.tsv", "exec.tsv")
-RESULTS = (*TABLES, "chi2.tsv", "chi2.tsv.summary.json", "ld.parquet", "ld/panel.decay.tsv")
-
-real = real_cohort  # a fixture: the finished run of real BAMs, counts and genotypes on this machine
 
 
 def bams3(folder, *arguments):
@@ -48,56 +43,54 @@ def times_done(work):
 
 
 @pytest.fixture
-def questions(real, tmp_path):
+def questions(real_cohort, tmp_path):
     """A plan of five slices about the stores of the real cohort, with a work folder of its own."""
     asked = ["--count", "--coverage", "--records", "--exec", "samtools view -c -F 1024 -"]
-    stores = [str(path) for path in sorted((real / "results/stores").glob("*.bams3"))]
-    sheet = "".join(f"{row.split(',')[0]}\n" for row in (real / "samples.csv").read_text().splitlines()[1:])
-    rows = [f"{name}\t{real}/results/stores/{name}.bams3\n" for name in sheet.split()]
-    assert len(rows) == len(stores)
+    stores = real_cohort / "results/stores"
+    rows = [f"{sample}\t{stores}/{sample}.bams3\n" for sample in ALIGNMENTS]
     (tmp_path / "samples.tsv").write_text("sample\tstore\n" + "".join(rows))
     work = ["--work", "results/work", "--slices", "5", "-o", "plan.json"]
-    done = bams3(tmp_path, "plan", "samples.tsv", "-L", str(real / "regions.bed"), *asked, *work)
+    done = bams3(tmp_path, "plan", "samples.tsv", "-L", str(real_cohort / "regions.bed"), *asked, *work)
     assert done.returncode == 0, done.stderr
     return tmp_path
 
 
-def check_same(real, folder):
+def check_same(real_cohort, folder):
     """Gather a plan: the tables of the run by Snakemake here, and files of the same bytes."""
     done = bams3(folder, "gather", "plan.json", "-o", "results")
     assert done.returncode == 0, done.stderr
-    assert results(folder, TABLES) == results(real, TABLES)
+    assert results(folder, TABLES) == results(real_cohort, TABLES)
     files = [row.split("\t")[5] for row in (folder / "results/records.tsv").read_text().splitlines()[1:]]
     assert len(files) >= 50
     for file in files:
-        assert (folder / "results" / file).read_bytes() == (real / "results" / file).read_bytes()
+        assert (folder / "results" / file).read_bytes() == (real_cohort / "results" / file).read_bytes()
 
 
-def test_snakemake_on_slurm_gives_the_results_of_snakemake_here(slurm, real, tmp_path):
+def test_snakemake_on_slurm_gives_the_results_of_snakemake_here(slurm, real_cohort, tmp_path):
     there = tmp_path / "there"
     there.mkdir()
-    for path in real.iterdir():
+    for path in real_cohort.iterdir():
         if path.is_file():
             shutil.copy(path, there)
     done = run_on_slurm(there, *WORKFLOW)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert results(there) == results(real)
+    assert results(there) == results(real_cohort)
     jobs = slurm.jobs()
     assert {job.state for job in jobs} == {"COMPLETED"}
     assert {job.node for job in jobs} == {"n1", "n2"}
 
 
-def test_a_bare_array_gives_them_too(slurm, real, questions):
+def test_a_bare_array_gives_them_too(slurm, real_cohort, questions):
     wrapped = "bams3 run plan.json --slice-from-env --workers 1"
     job = slurm.sbatch("--array=1-5", "--chdir", str(questions), "--export=ALL,PATH=" + ENVIRONMENT["PATH"],
                        "--output=/dev/null", "--wrap", wrapped)  # fmt: skip
     ended = slurm.wait(job, 120)
     assert {task.state for task in ended.values()} == {"COMPLETED"}
     assert {task.node for task in ended.values()} == {"n1", "n2"}
-    check_same(real, questions)
+    check_same(real_cohort, questions)
 
 
-def test_gnu_parallel_gives_them_too_and_repeats_a_slice_that_was_killed(real, questions):
+def test_gnu_parallel_gives_them_too_and_repeats_a_slice_that_was_killed(real_cohort, questions):
     once = "[ -e killed ] || { touch killed; exec timeout -s KILL 0.8 bams3 run plan.json --slice {}/5; }"
     recipe = "bams3 run plan.json --slice {}/5"
     command = f"seq 5 | parallel --retries 3 --joblog jobs.log '{once}; {recipe}'"
@@ -105,13 +98,13 @@ def test_gnu_parallel_gives_them_too_and_repeats_a_slice_that_was_killed(real, q
         ["bash", "-c", command], cwd=questions, env=ENVIRONMENT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    check_same(real, questions)
+    check_same(real_cohort, questions)
     assert set(times_done(questions / "results/work").values()) == {1}
 
 
-def test_after_a_dead_node_a_killed_job_a_137_and_a_deadline_one_more_array_ends_it(slurm, real, tmp_path):
-    store = next((real / "results/stores").glob("*chr20.bams3"))
-    bam = real / f"{store.stem}.bam"
+def test_after_a_dead_node_a_kill_a_137_and_a_deadline_one_more_array_ends_it(slurm, real_cohort, tmp_path):
+    store = next((real_cohort / "results/stores").glob("*chr20.bams3"))
+    bam = real_cohort / f"{store.stem}.bam"
     bed = [f"chr20\t{10_000_000 + 1000 * i}\t{10_001_000 + 1000 * i}\tr{i}" for i in range(96)]
     (tmp_path / "r.bed").write_text("\n".join(bed) + "\n")
     tool = "sleep 0.2; samtools view -c -"
@@ -176,8 +169,8 @@ def test_one_bam_is_converted_by_an_array_of_which_two_are_killed(slurm, shared_
     )
 
 
-def test_status_tells_how_far_it_is_while_it_runs(slurm, real, tmp_path):
-    store = next((real / "results/stores").glob("*chr20.bams3"))
+def test_status_tells_how_far_it_is_while_it_runs(slurm, real_cohort, tmp_path):
+    store = next((real_cohort / "results/stores").glob("*chr20.bams3"))
     (tmp_path / "r.bed").write_text("".join(f"chr20\t{i}\t{i + 9}\n" for i in range(10_000_000, 10_000_040)))
     plan = ["plan", str(store), "-L", "r.bed", "--exec", "sleep 0.2", "--slices", "2", "-o", "plan.json"]
     assert bams3(tmp_path, *plan).returncode == 0

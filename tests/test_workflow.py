@@ -259,13 +259,26 @@ def test_one_bad_alignment_leaves_no_store_and_does_not_stop_other_conversions(f
         ("samples.tsv", "sample\talignment\n", "samples.tsv: no samples, only a header"),
         ("regions.bed", "chr1\t10\t5\n", "regions.bed line 1 column 3: end 5 lies before start 10"),
         ("config.yaml", "samples: nope.tsv\n", "nope.tsv: no such samples sheet"),
-        ("config.yaml", "sample: x\n", "'sample' was unexpected); the keys are samples, regions, filters"),
+        (
+            "config.yaml",
+            "sample: x\n",
+            "config: unknown key sample (did you mean samples?); the keys are samples, ",
+        ),
         (
             "config.yaml",
             "filters:\n  min_mapq: high\n",
             "config, key filters.min_mapq: 'high' is not of type",
         ),
-        ("config.yaml", "filters:\n  mapq: 3\n", "the keys are require_flags, exclude_flags, min_mapq"),
+        (
+            "config.yaml",
+            "threads: 3\n",
+            "config: unknown key threads; the keys are samples, regions, filters",
+        ),
+        (
+            "config.yaml",
+            "filters:\n  mapq: 3\n",
+            "config, key filters: unknown key mapq (did you mean min_mapq?); ",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_before_any_job(fresh, file, text, expected):

@@ -10,15 +10,14 @@ import sys
 import zipfile
 from pathlib import Path
 
-import pysam
 import pytest
 import snakemake_forks
 import yaml
 from batch_jobs import GONE
 from batch_server import BatchServer
 from commands import run
+from real_cohort import ALIGNMENTS, CONFIG, COUNTS, GENOTYPES, RESULTS
 from s3_places import environment
-from simulate_cohort import main as simulate
 from test_workflow import SNAKEFILE
 
 pytestmark = pytest.mark.engine
@@ -34,6 +33,8 @@ main()
 PLUGIN = "snakemake-storage-plugin-s3"
 #: As in envs/Dockerfile: what a job installs is in a folder, and pip asks no network.
 PIP = {"PIP_NO_INDEX": "1", "PIP_NO_DEPS": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+#: Tables of files, and which of their columns says where a file is.
+LISTS, FILE = ("records.tsv", "exec.tsv"), 5
 RULES = re.compile(r"^rule (\w+):\n((?:(?:    .*)?\n)+)", re.MULTILINE)
 
 
@@ -50,38 +51,19 @@ def wheels(tmp_path_factory):
     return folder
 
 
-def succeeds(*arguments):
-    done = run(*arguments)
-    assert done.code == 0, done.err
-
-
-@pytest.fixture(scope="module")
-def cohort(tmp_path_factory):
-    """Two samples as BAM files and stores, and tables made of them on this machine."""
-    folder = tmp_path_factory.mktemp("cohort")
-    simulate([str(folder), "--size-kb", "40", "--depth", "6", "--samples", "2"])
-    cram = ("-b", "-T", str(folder / "reference.fa"), str(folder / "alignments/sample2.cram"))
-    (folder / "alignments/sample2.bam").write_bytes(pysam.view(*cram))
-    for name in ("sample1", "sample2"):
-        succeeds("convert", folder / f"alignments/{name}.bam", folder / f"stores/{name}.bams3", "--quiet")
-    stores = [folder / f"stores/{name}.bams3" for name in ("sample1", "sample2")]
-    given = ("-L", folder / "regions.bed", "--count", "--coverage", "-o", folder / "plan.json")
-    succeeds("plan", *stores, *given)
-    succeeds("run", folder / "plan.json", "--quiet")
-    succeeds("gather", folder / "plan.json", "-o", folder / "tables")
-    return folder
-
-
 @pytest.fixture
-def away(cohort, s3_bucket):
-    """The cohort in a bucket: an alignment, a store, and below the prefix of the run a sheet and regions."""
-    s3_bucket.put("in/sample1.bam", (cohort / "alignments/sample1.bam").read_bytes())
-    s3_bucket.put_folder(cohort / "stores/sample2.bams3", "in/sample2.bams3")
+def away(real_cohort, s3_bucket):
+    """The real cohort in a bucket: three alignments and a store, and below the prefix of the run all else."""
+    *converted, last = ALIGNMENTS
     rows = [("sample", "alignment", "store")]
-    rows += [("sample1", s3_bucket.address("in/sample1.bam"), "")]
-    rows += [("sample2", "", s3_bucket.address("in/sample2.bams3"))]
-    s3_bucket.put("run/samples.tsv", "".join("\t".join(row) + "\n" for row in rows).encode())
-    s3_bucket.put("run/regions.bed", (cohort / "regions.bed").read_bytes())
+    for name in converted:
+        address = s3_bucket.put(f"in/{name}.bam", (real_cohort / f"{name}.bam").read_bytes())
+        rows += [(name, address, "")]
+    store = s3_bucket.put_folder(real_cohort / f"results/stores/{last}.bams3", f"in/{last}.bams3")
+    rows += [(last, "", store)]
+    s3_bucket.put("run/samples.csv", "".join(",".join(row) + "\n" for row in rows).encode())
+    for name in ("regions.bed", COUNTS):
+        s3_bucket.put(f"run/{name}", (real_cohort / name).read_bytes())
     return s3_bucket
 
 
@@ -91,10 +73,10 @@ def checkout(tmp_path):
     folder, source = tmp_path / "checkout", SNAKEFILE.parent.parent
     for name in ("workflow", "config", "envs"):
         shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    config = (
-        "samples: samples.tsv\nregions: regions.bed\nslices: 1\n"  # a job takes seconds of Python's start
-    )
-    (folder / "config.yaml").write_text(config)
+    config = yaml.safe_load(CONFIG) | {"slices": 2}  # a job takes seconds of Python's start
+    config["ld"] = {**config["ld"], "panel": "panel.ldp"}
+    del config["ld"]["vcf"]  # a panel is made on a disk
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
     for command in ("init --quiet", "add ."):
         subprocess.run(["git", *command.split()], cwd=folder, check=True)
     return folder
@@ -126,9 +108,11 @@ def jobs_of(batch, rule):
 # The run ------------------------------------------------------------------------------------------------
 
 
-def test_the_cohort_run_on_aws_batch_gives_the_tables_of_a_run_here(
-    cohort, away, checkout, wheels, tmp_path, monkeypatch
+def test_the_real_cohort_on_aws_batch_gives_the_results_of_a_run_here(
+    real_cohort, away, checkout, wheels, tmp_path, monkeypatch
 ):
+    imported = run("ld-import", real_cohort / GENOTYPES, away.address("run/panel.ldp"), "--quiet")
+    assert imported.code == 0, imported.err
     given = environment(away.server.url) | PIP | {"PIP_FIND_LINKS": str(wheels)}
     with BatchServer(given) as batch, (tmp_path / "told").open("w+") as told:
         batch.add_queue("spot")
@@ -137,36 +121,56 @@ def test_the_cohort_run_on_aws_batch_gives_the_tables_of_a_run_here(
         running = subprocess.Popen(command, cwd=checkout, env=names(), stdout=told, stderr=told)
         try:
             batch.until(lambda: running.poll() is not None or bool(jobs_of(batch, "convert")))
-            (first,) = jobs_of(batch, "convert")
+            first = jobs_of(batch, "convert")[0]
             batch.until(lambda: first.status == "RUNNING")
             batch.interrupt(first)
-            running.wait(300)
+            running.wait(600)
         finally:
             running.kill()
         text = (tmp_path / "told").read_text()
         logs = "\n".join(f"== {job.request['jobName']} {job.status}\n{job.log}" for job in batch.all_jobs())
         assert running.returncode == 0, text + logs
-        assert [job.reason == GONE for job in jobs_of(batch, "convert")] == [True, False]
+        assert [job.reason == GONE for job in jobs_of(batch, "convert")] == [True, False, False, False]
         check_jobs(batch)
-    for path in (cohort / "tables").iterdir():
-        assert away.get(f"run/results/{path.name}") == path.read_bytes()
-    # all of it is in S3, and the store where bams3 put it
-    assert [path.name for path in checkout.rglob("*.tsv")] == ["samples.tsv"]
-    assert away.get("run/results/stores/sample1.bams3/_metadata.json")
-    assert b'"mapped"' in away.get("run/results/converted/sample1.json")
+    here = real_cohort / "results"
+    for name in RESULTS:
+        found = away.get(f"run/results/{name}")
+        if name in LISTS:
+            check_same_files(away, found.decode(), here, (here / name).read_text())
+        elif not name.endswith("summary.json"):  # which names the counts by their place
+            assert found == (here / name).read_bytes()
+    # all of it is in S3, and the stores where bams3 put them
+    assert not list(checkout.rglob("results"))
+    assert away.get("run/results/stores/hifi_grch38_chr6.bams3/_metadata.json")
+    assert b'"mapped"' in away.get("run/results/converted/wgs_hg19_chr20.json")
     again = dry_run(checkout, away, monkeypatch)
     assert "Nothing to be done" in again.stdout, again.stdout + again.stderr
 
 
+def check_same_files(away, listed, here, listed_here):
+    """Two lists of files, here and in S3, are of the same questions, and their files have the same bytes."""
+    rows, rows_here = ([row.split("\t") for row in text.splitlines()[1:]] for text in (listed, listed_here))
+    assert len(rows) >= 200
+    for row, row_here in zip(rows, rows_here, strict=True):
+        (file, file_here) = (one.pop(FILE) for one in (row, row_here))
+        assert row == row_here
+        assert away.get(file.removeprefix(away.address(""))) == (here / file_here).read_bytes()
+
+
 def check_jobs(batch):
     """Every job has the memory that the profile says, and none of their definitions is left."""
-    assert {job.status for job in batch.all_jobs()} == {"FAILED", "SUCCEEDED"}
+    assert sorted({job.status for job in batch.all_jobs()}) == ["FAILED", "SUCCEEDED"]
     assert {one["status"] for one in batch.definitions} == {"INACTIVE"}
+    asked = {name: [] for name, *_ in rules()}
     for job in batch.all_jobs():
         needs = {one["type"]: one["value"] for one in job.container["resourceRequirements"]}
-        attempt = 2 if job.request["jobName"].startswith("snakejob-convert") and job.status != "FAILED" else 1
-        two = job.request["jobName"].startswith("snakejob-convert")
-        assert needs == {"VCPU": "2" if two else "1", "MEMORY": str((4096 if two else 2048) * attempt)}
+        rule = re.fullmatch(r"snakejob-(\w+)-[-0-9a-f]+", job.request["jobName"])[1]
+        asked[rule].append((int(needs["VCPU"]), int(needs["MEMORY"])))
+    assert asked.pop("ld_import") == []
+    assert asked.pop("convert") == 3 * [(2, 4096)] + [(2, 8192)]  # the one that was interrupted asks for more
+    for rule, threads, _ in rules():
+        assert set(asked.get(rule, [])) <= {(threads, 2048 * threads)}
+    assert all(asked.values())
 
 
 # What it cannot do, before any job ----------------------------------------------------------------------

@@ -222,7 +222,7 @@ PLATES = "config, key chi2: plates goes with vcf and bfile: they need it, and co
         ("vcf: a.bcf", PLATES),
         ("counts: counts.tsv.gz, plates: p.tsv", PLATES),
         ("counts: counts.tsv.gz, slices: 0", "config, key chi2.slices: 0 is less than the minimum of 1\n"),
-        ("counts: counts.tsv.gz, seed: 1", "'seed' was unexpected); the keys are counts, vcf, bfile, plates"),
+        ("counts: counts.tsv.gz, seed: 1", "config, key chi2: unknown key seed; the keys are counts, vcf, "),
         ("counts: counts.tsv.gz, n_simulations: 9", "n_simulations is for adaptive: false"),
         (
             "counts: counts.tsv.gz, adaptive: false, max_simulations: 9",

@@ -1,5 +1,6 @@
 # The config, checked before any job; and what all rules ask.
 
+import difflib
 import shutil
 from pathlib import Path
 
@@ -50,7 +51,11 @@ def complaint(cause):
     if cause.validator in ("oneOf", "not"):
         return cause.schema["description"]
     if cause.validator == "additionalProperties":
-        return f"{cause.message}; the keys are {', '.join(cause.schema['properties'])}"
+        known = list(cause.schema["properties"])
+        unknown = next(key for key in cause.instance if key not in known)
+        near = difflib.get_close_matches(str(unknown), known, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"unknown key {unknown}{hint}; the keys are {', '.join(known)}"
     return cause.message
 
 
