@@ -271,8 +271,8 @@ def test_one_bad_alignment_leaves_no_store_and_does_not_stop_other_conversions(f
         ),
         (
             "config.yaml",
-            "threads: 3\n",
-            "config: unknown key threads; the keys are samples, regions, filters",
+            "colour: red\n",
+            "config: unknown key colour; the keys are samples, regions, filters",
         ),
         (
             "config.yaml",
