@@ -251,14 +251,15 @@ def _cases(usd: Row) -> str:
 
 
 def render_work(rows: list[Row]) -> str:
-    """Three tables: plans of a large cohort, slices of a real one, and one unit run in three ways."""
+    """Three tables: plans at scale, slices of a real cohort, and one unit run in three ways."""
     lines = [
-        "| 1,000 samples x 100 regions | units | slices | seconds |",
-        "|---|---|---|---|",
+        "| planned | of | units | slices | seconds | peak memory |",
+        "|---|---|---|---|---|---|",
     ]
-    for row in (row for row in rows if row.get("samples") == 1_000):
-        took = f"{_three_digits(row['seconds'])} s"
-        lines.append(f"| `{row['what']}` | {row['units']:,} | {row['slices']} | {took} |")
+    for row in (row for row in rows if "of" in row):
+        much = f"{row['jobs']:,} jobs |" if "jobs" in row else f"{row['units']:,} | {row['slices']}"
+        took = f"{_three_digits(row['seconds'])} s | {row['peak_mb']:.0f} MB"
+        lines.append(f"| `{row['what']}` | {row['of']} | {much} | {took} |")
     head = "| 40 samples x 200 regions | units | CPU-seconds of 8 slices | slowest / median |"
     lines += ["", head, "|---|---|---|---|"]
     for row in (row for row in rows if "cpu_seconds" in row):

@@ -1,7 +1,8 @@
 """Plans at scale, and what a unit costs in a slice, as a process and as a job: ``make work BAM=file.bam``.
 
-The 1,000 stores of 30x are made up: a planned index of 18,536 row groups, which each of them has. The cohort
-of 40 is real: samples of a BAM, at 4 to 20 % of its depth.
+The 1,000 stores of 30x are made up: a planned index of 18,536 row groups, which each of them has. So are the
+panel and the genotype counts, whose tiles and probesets are planned beside them. The cohort of 40 is real:
+samples of a BAM, at 4 to 20 % of its depth.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import statistics
 import subprocess
 import sys
@@ -19,10 +21,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import harness, report
+import numpy as np
+
+from . import chi2_counts, harness, report
 from .harness import Row
 
 STORES, REGIONS, SLICES = 1_000, 100, 400
+VARIANTS, TILES, LD_SLICES = 200_000, 5_050, 50
+PROBESETS, CHI2_SLICES = 1_000_000, 36
 SAMPLES, WINDOWS = 40, 200
 SHARES = ("04", "08", "12", "20")
 #: Units that are run as a process, and as a job, each.
@@ -39,7 +45,7 @@ def main() -> None:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     folder = arguments.scratch.absolute()
     (folder / "made-up").mkdir(parents=True, exist_ok=True)
-    rows = plan_of_thousand(folder / "made-up")
+    rows = plans_at_scale(folder / "made-up")
     make_cohort(arguments.bam.absolute(), folder)
     rows += [slices(folder, kinds) for kinds in (("--count", "--coverage"), ("--records",))]
     rows += units(folder)
@@ -48,51 +54,87 @@ def main() -> None:
     print(report.render_work(rows))
 
 
-def run(folder: Path, *command: str) -> tuple[float, float, float]:
-    """Seconds, CPU-seconds and MB (of its largest process) of a command."""
-    start_s, out = time.perf_counter(), subprocess.DEVNULL
-    child = subprocess.Popen(harness.argv(command), cwd=folder, stdout=out, env=harness.environment())
-    _, status, used = os.wait4(child.pid, 0)
+def run(folder: Path, *command: str, told: Path | None = None) -> tuple[float, float, float]:
+    """Seconds, CPU-seconds and MB (of its largest process) of a command; ``told`` gets what it prints."""
+    start_s = time.perf_counter()
+    with open(told or os.devnull, "w") as out:
+        err = out if told else None
+        child = subprocess.Popen(
+            harness.argv(command), cwd=folder, stdout=out, stderr=err, env=harness.environment()
+        )
+        _, status, used = os.wait4(child.pid, 0)
     seconds, child.returncode = time.perf_counter() - start_s, os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, command)
     return seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
-# ---- 1,000 samples x 100 regions ----
+# ---- 1,000 samples x 100 regions, 5,050 tiles, 1,000,000 probesets ----
 
 
-def plan_of_thousand(folder: Path) -> list[Row]:
-    """Plan, and a dry run of the workflow."""
-    maker = multiprocessing.get_context("spawn").Process(target=make_stores, args=(folder,))
+def plans_at_scale(folder: Path) -> list[Row]:
+    """Plans of each, and dry runs of the workflow: of the samples, and of all."""
+    maker = multiprocessing.get_context("spawn").Process(target=make_inputs, args=(folder,))
     maker.start()  # apart: a measured process begins with the memory of this one
     maker.join()
-    options = ("--count", "--coverage", "--records", "--slices", str(SLICES))
-    command = ("bams3", "plan", "samples.tsv", "-L", "regions.bed", *options, "-o", "plan.json", "--json")
-    seconds, _, peak_mb = run(folder, *command)
-    printed = subprocess.run(
-        harness.argv(command), cwd=folder, check=True, capture_output=True, env=harness.environment()
-    ).stdout
-    plan = json.loads(printed)
-    costs = [one["seconds"] for one in plan["slices"]]
+    kinds = ("--count", "--coverage", "--records")
+    samples = planned(folder, SLICES, "samples.tsv", "-L", "regions.bed", *kinds)
+    ld = planned(folder, LD_SLICES, "--ld", "panel.ldp", "--tiles", str(TILES))
+    chi2 = planned(folder, CHI2_SLICES, "--chi2", "counts.tsv")
     config = (
         f"samples: samples.tsv\nregions: regions.bed\nslices: {SLICES}\nkinds: [count, coverage, records]\n"
     )
     (folder / "config.yaml").write_text(config)
-    dry = (sys.executable, "-m", "snakemake", "-n", "--quiet", "--cores", "2", "--snakefile", str(SNAKEFILE))
-    dry_s, _, dry_mb = run(folder, *dry, "--directory", ".", "--configfile", "config.yaml")
-    about = {"samples": STORES, "regions": REGIONS, "units": plan["units"], "slices": SLICES}
-    spread = max(costs) / min(costs)
+    more = (
+        f"chi2: {{counts: counts.tsv, slices: {CHI2_SLICES}}}\n"
+        f"ld: {{panel: panel.ldp, tiles: {TILES}, slices: {LD_SLICES}}}\n"
+    )
+    (folder / "all.yaml").write_text(config + more)
     return [
-        {
-            "what": "bams3 plan",
-            **about,
-            "seconds": seconds,
-            "peak_mb": peak_mb,
-            "dearest_to_cheapest": spread,
-        },
-        {"what": "snakemake -n", **about, "seconds": dry_s, "peak_mb": dry_mb},
+        {"what": "bams3 plan", "of": "1,000 samples x 100 regions, 3 kinds", **samples},
+        {"what": "bams3 plan --ld", "of": "all pairs of 200,000 variants", **ld},
+        {"what": "bams3 plan --chi2", "of": "1,000,000 probesets", **chi2},
+        {"what": "snakemake -n", "of": "the samples x regions", **dry_run(folder, "config.yaml")},
+        {"what": "snakemake -n", "of": "all of the above", **dry_run(folder, "all.yaml")},
     ]
+
+
+def planned(folder: Path, slices: int, *asked: str) -> Row:
+    """A plan: how long it takes, its units, and how far costs of its slices are apart."""
+    command = ("bams3", "plan", *asked, "--slices", str(slices), "-o", "plan.json", "--json")
+    told = folder / "told.json"
+    seconds, _, peak_mb = run(folder, *command, told=told)
+    plan = json.loads(told.read_text())
+    costs = [one["seconds"] for one in plan["slices"]]
+    return {
+        "units": plan["units"],
+        "slices": slices,
+        "seconds": seconds,
+        "peak_mb": peak_mb,
+        "dearest_to_cheapest": max(costs) / min(costs),
+    }
+
+
+def dry_run(folder: Path, config: str) -> Row:
+    """A dry run of the workflow, and how many jobs it tells."""
+    told = folder / "told.txt"
+    command = (sys.executable, "-m", "snakemake", "-n", "--cores", "2", "--snakefile", str(SNAKEFILE))
+    seconds, _, peak_mb = run(folder, *command, "--directory", ".", "--configfile", config, told=told)
+    jobs = int(re.findall(r"^total +(\d+)$", told.read_text(), re.MULTILINE)[-1])
+    return {"jobs": jobs - 1, "seconds": seconds, "peak_mb": peak_mb}  # `all` is none
+
+
+def make_inputs(folder: Path) -> None:
+    """Stores, regions, a panel of 64 samples and counts of two batches."""
+    make_stores(folder)
+    chance = np.random.default_rng(1)
+    header = b"\x6c\x1b\x01"  # PLINK 1's .bed, variant by variant
+    (folder / "panel.bed").write_bytes(header + chance.integers(0, 256, VARIANTS * 16, np.uint8).tobytes())
+    variants = "".join(f"1\tv{i}\t0\t{1_000 + 1_000 * i}\tA\tC\n" for i in range(VARIANTS))
+    (folder / "panel.bim").write_text(variants)
+    (folder / "panel.fam").write_text("".join(f"p{i} p{i} 0 0 0 -9\n" for i in range(64)))
+    run(folder, "bams3", "ld-import", "--quiet", "--force", "panel.bed", "panel.ldp")
+    chi2_counts.write_made_up(folder / "counts.tsv", PROBESETS, 2, 0.5, 1)
 
 
 def make_stores(folder: Path) -> None:
@@ -165,7 +207,7 @@ def plan(folder: Path, slices: int, *kinds: str) -> dict[str, Any]:
 
 def slices(folder: Path, kinds: tuple[str, ...]) -> Row:
     """CPU-seconds of each of eight slices, run one after the other."""
-    planned = plan(folder, 8, *kinds)
+    made = plan(folder, 8, *kinds)
     cpu, peak = [], 0.0
     for number in range(1, 9):
         _, cpu_s, peak_mb = run(
@@ -173,12 +215,12 @@ def slices(folder: Path, kinds: tuple[str, ...]) -> Row:
         )
         cpu.append(round(cpu_s, 3))
         peak = max(peak, peak_mb)
-    about = {"samples": SAMPLES, "regions": WINDOWS, "units": planned["units"], "slices": 8}
+    about = {"samples": SAMPLES, "regions": WINDOWS, "units": made["units"], "slices": 8}
     return {
         "what": "slices of " + " ".join(kinds),
         **about,
         "cpu_seconds": cpu,
-        "predicted_s": [one["seconds"] for one in planned["slices"]],
+        "predicted_s": [one["seconds"] for one in made["slices"]],
         "dearest_to_median": max(cpu) / statistics.median(cpu),
         "peak_mb": peak,
     }
@@ -186,9 +228,9 @@ def slices(folder: Path, kinds: tuple[str, ...]) -> Row:
 
 def units(folder: Path) -> list[Row]:
     """Seconds that a count takes: as a unit of a slice, as a process, as a job of SLURM."""
-    planned = plan(folder, 1, "--count")
+    made = plan(folder, 1, "--count")
     seconds, _, _ = run(folder, "bams3", "run", "plan.json", "--workers", "1")
-    out = [{"what": "a count in a slice", "units": planned["units"], "seconds": seconds}]
+    out = [{"what": "a count in a slice", "units": made["units"], "seconds": seconds}]
     rows = [line.split("\t") for line in (folder / "regions.bed").read_text().splitlines()[:ALONE]]
     each = [
         ("bams3", "query", "--count", f"s{i}.bams3", f"{contig}:{int(start) + 1}-{end}")
