@@ -236,6 +236,45 @@ find sample.bams3/data -name "*.chunk" | \
     assert numbers(folder, "*.result") == {f"{name}.result": n for name, n in chunks_of(folder).items()}
 
 
+# ---- seed 000, section 6 ----
+
+
+def test_its_snakefile_counts_samples_by_chromosomes(made, folder):
+    """``glob_wildcards`` gives a tuple: of the seed's SAMPLES the comma is missing."""
+    lines = r'''
+SAMPLES = glob_wildcards("data/{sample}.bams3")
+CHROMOSOMES = [f"chr{i}" for i in range(1, 23)] + ["chrX", "chrY"]
+
+rule all:
+    input:
+        expand("results/{sample}_{chr}_coverage.txt",
+               sample=SAMPLES, chr=CHROMOSOMES)
+
+rule calculate_coverage:
+    input:
+        "data/{sample}.bams3"
+    output:
+        "results/{sample}_{chr}_coverage.txt"
+    threads: 1
+    shell:
+        """
+        bams3 query {input} {wildcards.chr}:1-999999999 --count > {output}
+        """
+'''
+    text = stands_in("000", lines).replace("SAMPLES = ", "SAMPLES, = ")
+    (folder / "Snakefile").write_text(text)
+    (folder / "data").mkdir()
+    for name in ("sample", "other"):
+        (folder / f"{name}.bams3").rename(folder / f"data/{name}.bams3")
+    bash(made, folder, stands_in("000", "\nsnakemake --cores 50\n"))
+    expected = {
+        f"{name}_chr{contig}_coverage.txt": counted(made, name, f"chr{contig}")
+        for name in ("sample", "other")
+        for contig in CHROMOSOMES
+    }
+    assert numbers(folder / "results", "*_coverage.txt") == expected
+
+
 # ---- seed 001 ----
 
 
