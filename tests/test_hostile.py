@@ -244,11 +244,14 @@ def test_a_full_standard_output_is_told(good, tmp_path, arguments):
 
 
 def heed_interrupts() -> None:
-    """Undo what a shell does to jobs in the background, whose children would ignore Ctrl-C."""
+    """Undo what a shell does to jobs in the background, and nohup: their children would ignore signals."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
 def test_a_stopped_conversion_says_so_and_leaves_no_store(tmp_path, number, code):
     data, store = large_bam(tmp_path / "large.bam", 150_000).read_bytes(), tmp_path / "out.bams3"
     options = ["--quiet", "--chunk-size", "256K", "--workers", "2"]

@@ -54,11 +54,13 @@ OPTIONAL = {"matplotlib": "plots", "pgenlib": "pgen"}
 
 
 def main() -> NoReturn:
-    """Run the command line and exit: 0 done, 1 our bug, 2 to 6 as errors.py says, 130/143 stopped."""
+    """Run the command line and exit: 0 done, 1 our bug, 2 to 6 as errors.py says, 129/130/143 stopped."""
     if sys.argv[1:] == ["--version"]:
         print(f"bams3 {__version__}")
         sys.exit(0)
     signal.signal(signal.SIGTERM, _stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup asks for
+        signal.signal(signal.SIGHUP, _stop)  # the terminal is gone
     sys.meta_path.insert(0, _NoPandas())
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")  # as fast here; Arrow's own keeps 70 MB more
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
