@@ -9,7 +9,7 @@
 //
 // Parameters are the keys of config/config.yaml, which config/README.md explains, and those of nextflow.config.
 
-include { checkParams ; checkProfile             } from './functions/params.nf'
+include { checkParams ; checkProfile ; helpOnParams ; resultsOf ; warnOfPath } from './functions/params.nf'
 include { everywhere ; fileOf ; filesOf ; uriOf  } from './functions/places.nf'
 include { BAMS3_CHECKSHEET                       } from './modules/local/checksheet/main.nf'
 include { CONVERT_COHORT                         } from './subworkflows/convert_cohort/main.nf'
@@ -37,14 +37,13 @@ workflow COHORT {
         sheet.map { rows -> rows.collect { row -> row.sample } },
         fileOf(given.regions, folder),
         given.slices,
-        everywhere(given.work),
+        everywhere(workOf(given)),
     )
 }
 
-workflow {
+// All that parameters ask for.
+workflow ANALYSIS {
     main:
-    checkParams(params)
-    checkProfile(workflow.profile, params)
     if (!params.samples && !params.chi2 && !params.ld) {
         error("nothing to do, none of the parameters samples, chi2 and ld is given")
     }
@@ -76,7 +75,7 @@ workflow {
             key == 'panel' ? channel.of([[id: 'panel'], uri, fileOf(params.ld.panel, launchDir), manifest]) : channel.empty(),
             params.ld.slices ?: 8,
             params.ld.draw ?: [],
-            everywhere("${params.work}/ld"),
+            everywhere("${workOf(params)}/ld"),
             params.stores ? everywhere(params.stores) : '',
         )
     }
@@ -89,7 +88,32 @@ workflow {
         .collectFile(name: 'software_versions.yml', storeDir: "${params.outdir}/pipeline_info", sort: true)
 }
 
+workflow {
+    main:
+    if (params.help) {
+        log.info(helpOnParams())
+    }
+    else {
+        checkProfile(workflow.profile, params)
+        checkParams(params)
+        warnOfPath(workflow.profile, workflow.containerEngine)
+        ANALYSIS()
+
+        // in the handler itself neither params nor workflow is known
+        def results = resultsOf(params)
+        def run = workflow
+        workflow.onComplete {
+            log.info(run.success ? results : 'what is done is kept: run it again with -resume')
+        }
+    }
+}
+
 /** The path, or that of the file as PLINK 2 packs a .pvar, where only this is there. */
 def thereOrPacked(path) {
     return uriOf(path) || file(path).exists() || !file("${path}.zst").exists() ? path : "${path}.zst"
+}
+
+/** Where logs and results of units lie. */
+def workOf(given) {
+    return given.work ?: "${given.outdir}/work"
 }

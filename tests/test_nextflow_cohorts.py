@@ -45,7 +45,8 @@ def test_on_slurm_slices_are_tasks_of_one_array_on_both_nodes(slurm, tmp_path):
     (tmp_path / "bin/bams3").write_text(KILLED.format(folder=tmp_path, bams3=BIN / "bams3"))
     (tmp_path / "bin/bams3").chmod(0o755)
     call = ["--samples", "samples.tsv", "--regions", "regions.bed", "--slices", "6", "--kinds", "count"]
-    run(tmp_path, *call, "--outdir", "there", "-profile", "slurm", "-c", "impatient.config", **V1)
+    ours = ["--queue", "debug", "--account", "lab"]
+    run(tmp_path, *call, *ours, "--outdir", "there", "-profile", "slurm", "-c", "impatient.config", **V1)
     jobs = slurm.jobs()
     assert [job.state for job in jobs if job.state != "COMPLETED"] == ["FAILED"]
     assert {job.node for job in jobs} == {"n1", "n2"}

@@ -21,7 +21,10 @@ CASES = [
         {"kinds": ["count"], "exec": None, "slices": 9, "chi2": FULL, "ld": {"panel": "a.ldp", "em": True}},
         "nothing",
     ),
-    ({"sample": "x"}, "unknown parameter sample; there are samples, regions, filters, kinds"),
+    (
+        {"sample": "x"},
+        "unknown parameter sample (did you mean samples?); there are samples, regions",
+    ),
     ({"slices": 0}, "parameter slices: 0 is less than the minimum of 1"),
     ({"slices": "many"}, "parameter slices: 'many' is not of type integer"),
     ({"kinds": "count,depth"}, "parameter kinds: 'count,depth' does not match: what is asked of each"),

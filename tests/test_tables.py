@@ -4,8 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pysam
 import pytest
 from click.testing import CliRunner
+from commands import run
 
 from bams3.cli.check_sheet import command as check_sheet
 from bams3.cli.tabulate import command as tabulate
@@ -167,6 +169,23 @@ def test_check_sheet_speaks_to_people_and_to_machines(folder):
     )
     assert written["regions"] == 2
     assert written["samples"][1] == {"sample": "B", "alignment": None, "store": "s.bams3", "reference": None}
+
+
+def test_a_contig_that_the_first_alignment_lacks_is_found_before_any_conversion(folder):
+    header = {"SQ": [{"SN": "chr1", "LN": 1000}, {"SN": "chrX", "LN": 500}]}
+    pysam.AlignmentFile("real.bam", "wb", header=header).close()
+    write("samples.tsv", "sample\talignment\nA\ts3://b/a.bam\nB\treal.bam\nC\ta.bam\n")
+    write("r.bed", "chr1\t0\t100\nX\t100\t150\n")
+    done = run("check-sheet", "samples.tsv", "--regions", "r.bed")
+    assert (done.code, done.err.splitlines()) == (
+        2,
+        [
+            "bams3: r.bed line 2 column 1: X is not in real.bam [unknown-contig]",
+            "hint: the alignment names it chrX",
+        ],
+    )
+    write("samples.tsv", "sample\talignment\nC\ta.bam\nB\treal.bam\n")  # what cannot be read says so later
+    assert run("check-sheet", "samples.tsv", "--regions", "r.bed").code == 0
 
 
 def test_the_schema_of_a_row_agrees_with_the_code(folder):

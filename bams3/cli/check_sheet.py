@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from ..regions import BedRow, read_bed
+from ..errors import InputError
+from ..regions import BedRow, ContigTable, read_bed
 from ..tables import SHEET_COLUMNS, Sample
 from . import counted
 from .options import cohort
@@ -26,7 +27,8 @@ def command(samples: tuple[str, ...], regions: Path | None, as_json: bool) -> No
     store. Relative paths start at the working directory; alignments and stores may be s3:// addresses, of
     which only the form is checked.
 
-    A mistake is one line that names the file, line and column, and exit code 2. No alignment is opened.
+    A mistake is one line that names the file, line and column, and exit code 2. Contigs of the BED file are
+    looked for in the first alignment that is on this disk; no other one is opened.
 
     \b
     Examples:
@@ -35,11 +37,46 @@ def command(samples: tuple[str, ...], regions: Path | None, as_json: bool) -> No
     """  # noqa: D301  click keeps the lines of a paragraph that starts with this mark
     sheet = cohort(samples)
     rows = None if regions is None else read_bed(regions)
+    if rows is not None:
+        _check_contigs(sheet, rows, str(regions))
     if as_json:
         click.echo(_format_json(sheet, rows))
         return
     click.echo(_format_tsv(sheet))
     click.echo(_summary(sheet, rows), err=True)
+
+
+def _check_contigs(sheet: Sequence[Sample], rows: Sequence[BedRow], bed: str) -> None:
+    """Refuse a contig that the first alignment does not have, which else is found when all are converted.
+
+    Only one is read: jobs of workflows check the sheet again, and a cohort's names are most often the same.
+    """
+    paths = (sample.alignment for sample in sheet if sample.alignment is not None)
+    path = next((path for path in paths if not path.startswith("s3://")), None)
+    contigs = None if path is None else _contigs_of(path)
+    if contigs is None:
+        return
+    for row in rows:
+        try:
+            contigs.id_of(row.contig)
+        except InputError as err:
+            hint = err.hint.replace("the store names", "the alignment names")
+            message = f"{bed} line {row.line} column 1: {row.contig} is not in {path}"
+            raise InputError(message, kind=err.kind, hint=hint) from None
+
+
+def _contigs_of(path: str) -> ContigTable | None:
+    """Contigs of an alignment; None if it has none, or cannot be read, of which its conversion says more."""
+    import pysam
+
+    verbosity = pysam.set_verbosity(0)  # htslib would complain on stderr
+    try:
+        with pysam.AlignmentFile(path, check_sq=False) as file:
+            return ContigTable(tuple(file.references), tuple(file.lengths)) if file.references else None
+    except (OSError, ValueError):
+        return None
+    finally:
+        pysam.set_verbosity(verbosity)
 
 
 def _format_json(sheet: Sequence[Sample], rows: Sequence[BedRow] | None) -> str:

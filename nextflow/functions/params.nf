@@ -1,8 +1,31 @@
 // Parameters are checked by nextflow_schema.json before any task: a mistake is one line that names the key.
 
+/** nextflow_schema.json. */
+def schemaOfParams() {
+    return new groovy.json.JsonSlurper().parse(file("${moduleDir}/../nextflow_schema.json"))
+}
+
+/** What --help says: every parameter and what it means, in groups. */
+def helpOnParams() {
+    def calls = ['--samples samples.tsv --regions regions.bed', '-params-file config/config.yaml -profile slurm -resume']
+    def groups = schemaOfParams()['$defs'].values().collect { group ->
+        "${group.title}: ${group.description}\n${linesOf('--', group.properties).join('\n')}"
+    }
+    def last = 'Lists are for files of -params-file; config/README.md says more.'
+    return (calls.collect { call -> "nextflow run nextflow/main.nf ${call}" } + [''] + groups + [last]).join('\n')
+}
+
+/** A line a parameter, those of a group below its own. */
+def linesOf(prefix, properties) {
+    return properties.collectMany { key, rule ->
+        def value = rule.default == null ? '' : " [${rule.default}]"
+        ["  ${"${prefix}${key}".padRight(26)} ${rule.description}${value}"] + linesOf("${prefix}${key}.", rule.properties ?: [:])
+    }
+}
+
 /** Stop at the first mistake in the parameters. */
 def checkParams(given) {
-    def schema = new groovy.json.JsonSlurper().parse(file("${moduleDir}/../nextflow_schema.json"))
+    def schema = schemaOfParams()
     def groups = schema['$defs'].values()
     def properties = groups.collectEntries { group -> group.properties }
     def found = complaint('', given, [properties: properties, additionalProperties: false, allOf: schema.allOf])
@@ -45,7 +68,9 @@ def complaintOfMap(key, value, schema) {
     def known = schema.properties ?: [:]
     def other = value.keySet().find { name -> !(name in known) }
     if (other && schema.additionalProperties == false) {
-        return "unknown parameter ${key ? "${key}." : ''}${other}; there are ${known.keySet().join(', ')}"
+        def near = known.keySet().toList().closest(other)
+        def hint = near ? " (did you mean ${near[0]}?)" : ''
+        return "unknown parameter ${key ? "${key}." : ''}${other}${hint}; there are ${known.keySet().join(', ')}"
     }
     def found = value.findResult { name, item ->
         name in known ? complaint(key ? "${key}.${name}" : name, item, known[name]) : null
@@ -70,6 +95,24 @@ def fits(value, rule) {
     def isOne = !rule.oneOf || rule.oneOf.count { one -> fits(value, one) } == 1
     def isAny = !rule.anyOf || rule.anyOf.any { one -> fits(value, one) }
     return hasAll && isSo && isOne && isAny && !(rule.not && fits(value, rule.not))
+}
+
+/** Warn that tasks here will not find bams3, where no profile brings it. */
+def warnOfPath(names, containerEngine) {
+    def isHere = !containerEngine && names.tokenize(',').every { name -> name in ['standard', 'test'] }
+    def folders = (System.getenv('PATH') ?: '').tokenize(':')
+    if (isHere && !folders.any { folder -> file(folder).resolve('bams3').exists() }) {
+        log.warn('bams3 is not on the PATH: activate its environment, or give -profile docker, singularity or conda')
+    }
+}
+
+/** What came out, and where, in a line. */
+def resultsOf(given) {
+    def kinds = given.kinds instanceof List ? given.kinds : given.kinds.tokenize(',')
+    def tables = [count: ['counts.tsv'], coverage: ['depth.tsv', 'breadth.tsv'], records: ['records.tsv']]
+    def found = given.samples ? kinds.collectMany { kind -> tables[kind] } + (given.exec ? ['exec.tsv'] : []) : []
+    found += (given.chi2 ? ['chi2.tsv'] : []) + (given.ld ? ['ld.parquet'] : [])
+    return "${given.outdir} has ${found.join(', ')} and figures; pipeline_info/ in it the reports of the run"
 }
 
 /** Stop where the profile needs a parameter that is not given. */
