@@ -239,7 +239,10 @@ IMPORTED = "config, key ld: regions, samples, maf and multiallelic are for what 
         ("vcf: cohort.bcf, slices: 0", "config, key ld.slices: 0 is less than the minimum of 1\n"),
         ("vcf: cohort.bcf, min_r2: 2", "config, key ld.min_r2: 2 is greater than the maximum of 1\n"),
         ("vcf: cohort.bcf, max_memory: much", "config, key ld.max_memory: 'much' does not match"),
-        ("vcf: cohort.bcf, max_distance: far", "config, key ld.max_distance: 'far' does not match"),
+        (
+            "vcf: cohort.bcf, max_distance: far",
+            "config, key ld.max_distance: 'far' does not match: pair variants",
+        ),
         ("vcf: cohort.bcf, r2: 1", "config, key ld: unknown key r2; the keys are vcf, bfile, "),
         ("vcf: nope.bcf", "config, key ld.vcf: nope.bcf: no such file\n"),
         ("vcf: cohort.bcf, samples: nope", "config, key ld.samples: nope: no such file\n"),

@@ -50,6 +50,8 @@ def complaint(cause):
     """What the schema has against a value; of keys that do not go together it says itself how they do."""
     if cause.validator in ("oneOf", "not"):
         return cause.schema["description"]
+    if cause.validator == "pattern" and "description" in cause.schema:
+        return f"{cause.instance!r} does not match: {cause.schema['description']}"
     if cause.validator == "additionalProperties":
         known = list(cause.schema["properties"])
         unknown = next(key for key in cause.instance if key not in known)
