@@ -41,6 +41,7 @@ $(STAMP): pyproject.toml setup.py $(NATIVE)
 	@echo "installing bams3 and its tools into .venv (a minute or two the first time)"
 	@CC="$(CC)" $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[plots,workflow,slurm,aws-batch,test]'
 	@touch $@
+	@echo "done; . .venv/bin/activate puts bams3 and snakemake on the PATH"
 
 demo: setup
 	@workflow/demo.sh

@@ -8,6 +8,7 @@ table has a column for each of these.
 
 import csv
 import difflib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -264,6 +265,8 @@ def _missing_file(column: str, path: str) -> Iterator[_Problem]:
         yield _Problem(column, f"{path}: a folder, not a file")
     elif not Path(path).exists():
         yield _Problem(column, f"{path}: no such file", _path_hint(path))
+    elif not os.access(path, os.R_OK):
+        yield _Problem(column, f"{path}: you may not read it")
 
 
 def _path_hint(path: str) -> str:

@@ -1,6 +1,7 @@
 """The samples sheet and count tables: what is read, and what a mistake is called."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -158,6 +159,12 @@ def test_a_relative_path_says_where_it_starts(folder):
 # check-sheet --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_that_may_not_be_read_is_told(folder):
+    Path("a.bam").chmod(0)
+    assert "a.bam: you may not read it" in complaint("sample\talignment\nA\ta.bam\n")
+
+
 def test_check_sheet_speaks_to_people_and_to_machines(folder):
     write("samples.tsv", "sample\talignment\tstore\nA\ta.bam\t\nB\t\ts.bams3\n")
     write("r.bed", "chr1\t0\t100\tone\nchr1\t100\t150\n")
@@ -184,6 +191,11 @@ def test_a_contig_that_the_first_alignment_lacks_is_found_before_any_conversion(
             "hint: the alignment names it chrX",
         ],
     )
+    write("r.bed", "chr1\t0\t1000\nchrX\t100\t501\nchr1\t0\t2000\n")
+    done = run("check-sheet", "samples.tsv", "--regions", "r.bed")
+    assert done.code == 0
+    words = "r.bed line 2 column 3: end 501 lies behind that of chrX, 500, in real.bam; so do 1 more"
+    assert done.err.startswith(f"bams3: warning: {words}\n")
     write("samples.tsv", "sample\talignment\nC\ta.bam\nB\treal.bam\n")  # what cannot be read says so later
     assert run("check-sheet", "samples.tsv", "--regions", "r.bed").code == 0
 

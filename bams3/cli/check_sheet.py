@@ -9,7 +9,7 @@ import click
 from ..errors import InputError
 from ..regions import BedRow, ContigTable, read_bed
 from ..tables import SHEET_COLUMNS, Sample
-from . import counted
+from . import counted, warn
 from .options import cohort
 from .remote import INPUT_FILE, s3_options
 
@@ -56,13 +56,21 @@ def _check_contigs(sheet: Sequence[Sample], rows: Sequence[BedRow], bed: str) ->
     contigs = None if path is None else _contigs_of(path)
     if contigs is None:
         return
+    behind = []
     for row in rows:
         try:
-            contigs.id_of(row.contig)
+            length_bp = contigs.lengths[contigs.id_of(row.contig)]
         except InputError as err:
             hint = err.hint.replace("the store names", "the alignment names")
             message = f"{bed} line {row.line} column 1: {row.contig} is not in {path}"
             raise InputError(message, kind=err.kind, hint=hint) from None
+        if row.end_bp > length_bp:
+            behind.append(
+                f"line {row.line} column 3: end {row.end_bp} lies behind that of {row.contig}, {length_bp}"
+            )
+    if behind:
+        more = f"; so do {len(behind) - 1:,} more" if len(behind) > 1 else ""
+        warn(f"{bed} {behind[0]}, in {path}{more}")
 
 
 def _contigs_of(path: str) -> ContigTable | None:

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 
 def check_sheet():
@@ -15,8 +16,11 @@ def check_sheet():
     checked = subprocess.run(command, capture_output=True, text=True)
     if checked.returncode:
         others = [key for key in ("chi2", "ld") if config[key] is not None]
-        hint = f"\nfor {' and '.join(others)} alone: `samples: null`" if others else ""
+        alone = others and "no such samples sheet" in checked.stderr
+        hint = f"\nfor {' and '.join(others)} alone: `samples: null`" if alone else ""
         raise WorkflowError(checked.stderr.strip() + hint)
+    for warning in checked.stderr.splitlines():
+        logger.warning(warning)
     rows = json.loads(checked.stdout)["samples"]
     for row in rows:
         for path in local([row["alignment"], row["store"], row["reference"]]):
