@@ -5,6 +5,7 @@ import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import s3_mirror
@@ -89,13 +90,31 @@ def pytest_configure(config: pytest.Config) -> None:
 _LOCAL = {"test_no_heavy_package_is_imported": "a store in S3 needs boto3"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+#: Files whose tests start a SLURM, of which there can be one, or take the finished run of the real cohort.
+_CLUSTER = (
+    "test_work_slurm",
+    "test_workflow_slurm",
+    "test_slurm_cluster",
+    "test_workflow_real",
+    "test_workflow_batch",
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With --dist loadfile a worker has all tests of a file, and one has those of all _CLUSTER."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByFile(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "cluster" if Path(file).stem in _CLUSTER else file
+
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # with --dist loadgroup in one worker: none waits for another's cluster, or makes the cohort again
-    for item in items:
-        if {"slurm", "real_cohort"} & {*getattr(item, "fixturenames", ())}:
-            item.add_marker(pytest.mark.xdist_group("cluster"))
-    items.sort(key=lambda item: not item.get_closest_marker("xdist_group"))
+    items.sort(key=lambda item: item.path.stem not in _CLUSTER)  # which take longest
     if config.getoption("--s3"):
         for item in items:
             if reason := _LOCAL.get(item.name):

@@ -77,7 +77,7 @@ class Pair:
         return int(run("query", str(self.store), "--count", *arguments))
 
 
-def make_pair(source: Path, folder: Path, monkeypatch, *options: str, group_records: int = 300) -> Pair:
+def make_pair(source: Path, folder: Path, monkeypatch, *options: str, group_records: int = 500) -> Pair:
     """A sorted BAM again, with right bins and an index, and a store of many small chunks and row groups."""
     pair = Pair(folder / "in.bam", folder / "in.bams3")
     header, data = parted(decompressed(source))

@@ -305,8 +305,6 @@ def test_the_engines_linter_has_nothing_to_say(tmp_path):
             "test,docker,slurm",
             """docker.enabled = true
             process.executor = 'slurm'
-            process.queue = 'jobs'
-            process.clusterOptions = '--account=lab'
             process.'withName:BAMS3_CONVERT|BAMS3_RUN|BAMS3_CHI2BATCH'.array = 200
             executor.queueSize = 200
             executor.submitRateLimit = '20/1sec'
@@ -315,15 +313,12 @@ def test_the_engines_linter_has_nothing_to_say(tmp_path):
         (
             "singularity,conda,awsbatch",
             """singularity.enabled = true
-            process.'withName:.*'.conda = '/envs/bams3'
             process.executor = 'awsbatch'
-            process.queue = 'jobs'
             process.'withName:BAMS3_CONVERT|BAMS3_RUN|BAMS3_CHI2BATCH'.array = 1000
             aws.region = 'eu-west-1'
             aws.batch.maxSpotAttempts = 3
             workDir = 's3://lab/run1/tasks'
             params.outdir = 's3://lab/run1/results'
-            params.work = 's3://lab/run1/results/work'
             params.stores = 's3://lab/run1/stores'
             trace.file = 's3://lab/run1/results/pipeline_info/trace.txt'""",
         ),
