@@ -25,7 +25,8 @@ workflow COHORT {
     main:
     def folder = given.sheet_folder ?: launchDir.toString()
     BAMS3_CHECKSHEET(folder, given.samples, given.regions)
-    sheet = BAMS3_CHECKSHEET.out.sheet.map { found -> new groovy.json.JsonSlurper().parse(found).samples }
+    // Classic: several operators read what it makes at once, and maps of the other parser are filled when first read
+    sheet = BAMS3_CHECKSHEET.out.sheet.map { found -> new groovy.json.JsonSlurperClassic().parseText(found.text).samples }
 
     CONVERT_COHORT(
         sheet.flatMap { rows -> rows.collect { row -> [[id: row.sample], row] } },
@@ -100,7 +101,7 @@ workflow {
         ANALYSIS()
 
         // in the handler itself neither params nor workflow is known
-        def results = resultsOf(params)
+        def results = workflow.preview ? 'nothing was run' : resultsOf(params)
         def run = workflow
         workflow.onComplete {
             log.info(run.success ? results : 'what is done is kept: run it again with -resume')

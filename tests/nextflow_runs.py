@@ -81,19 +81,9 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PATH": path, "NEXTFLOW_JARS": str(BUILD / "lib")}
 
 
-#: What 25.04.0 once said in a run of a thousand samples; the cause was not found.
-_SEEN_ONCE = 'Cannot load from object array because "this.keys" is null'
-
-
 def nextflow(folder: Path, *arguments: str | Path, **env: str) -> "subprocess.CompletedProcess[str]":
-    """A command of Nextflow in a folder, to its end; stdout has all that it says.
-
-    It is run again where it ends with the error of _SEEN_ONCE, and never for another one.
-    """
-    done = subprocess.run(**started(folder, *arguments, **env), timeout=600)
-    if _SEEN_ONCE in done.stdout:
-        done = subprocess.run(**started(folder, *arguments, **env), timeout=600)
-    return done
+    """A command of Nextflow in a folder, to its end; stdout has all that it says."""
+    return subprocess.run(**started(folder, *arguments, **env), timeout=600)
 
 
 def started(folder: Path, *arguments: str | Path, **env: str) -> dict[str, object]:

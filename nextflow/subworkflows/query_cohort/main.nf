@@ -32,7 +32,7 @@ workflow QUERY_COHORT {
         .join(BAMS3_PLAN.out.slices)
         .combine(cohort.map { of -> [of] })
         .flatMap { meta, plan, found, of ->
-            def told = new groovy.json.JsonSlurper().parse(found).slices
+            def told = new groovy.json.JsonSlurperClassic().parseText(found.text).slices
             (1..slices).collect { i -> [[id: meta.id], plan, "${i}/${slices}", foldersOf(told[i - 1]?.samples ?: [], of)] }
         }
     BAMS3_RUN(parts)
