@@ -11,6 +11,8 @@ rule chi2_slice:
         summary=temp("results/chi2/slices/{slice}-of-{slices}.parquet.summary.json"),
     log:
         "logs/chi2/slices/{slice}-of-{slices}.log",
+    benchmark:
+        "results/benchmarks/chi2/slices/{slice}-of-{slices}.tsv"
     conda:
         "../../envs/bams3.yaml"
     threads: 1

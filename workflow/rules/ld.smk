@@ -29,6 +29,8 @@ rule ld_slice:
         "results/ld/slices/{slice}-of-{slices}.json",
     log:
         "logs/ld/slices/{slice}-of-{slices}.log",
+    benchmark:
+        "results/benchmarks/ld/slices/{slice}-of-{slices}.tsv"
     conda:
         "../../envs/bams3.yaml"
     threads: 1

@@ -9,6 +9,8 @@ rule ld_import:
         "results/ld/panel.ldp/_metadata.json",
     log:
         "logs/ld/import.log",
+    benchmark:
+        "results/benchmarks/ld/import.tsv"
     conda:
         "../../envs/bams3.yaml"
     threads: 2

@@ -34,6 +34,8 @@ rule run_slice:
         "results/slices/{slice}-of-{slices}.json",
     log:
         "logs/slices/{slice}-of-{slices}.log",
+    benchmark:
+        "results/benchmarks/slices/{slice}-of-{slices}.tsv"
     conda:
         "../../envs/bams3.yaml"
     threads: 1
