@@ -265,8 +265,8 @@ def _missing_file(column: str, path: str) -> Iterator[_Problem]:
         yield _Problem(column, f"{path}: a folder, not a file")
     elif not Path(path).exists():
         yield _Problem(column, f"{path}: no such file", _path_hint(path))
-    elif not os.access(path, os.R_OK):
-        yield _Problem(column, f"{path}: you may not read it")
+    elif not os.access(path, os.R_OK, effective_ids=True):
+        yield _Problem(column, f"{path}: permission denied", "ask its owner for permission to read it")
 
 
 def _path_hint(path: str) -> str:

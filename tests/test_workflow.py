@@ -179,7 +179,9 @@ def test_another_sample_runs_its_own_jobs_only(copy):
 def test_a_store_in_the_sheet_is_used_as_it_is(finished, fresh):
     store = finished / "results/stores/sample2.bams3"
     (fresh / "samples.tsv").write_text(f"sample,alignment,store\nA,alignments/sample1.bam,\nB,,{store}\n")
-    assert run(fresh) == {"convert": 1, **WORK}
+    done = snakemake(fresh)
+    assert jobs_of(done) == {"convert": 1, **WORK}
+    assert f"tables and figures are in {fresh}/results" in done.stdout + done.stderr
     table = read_counts(fresh / "results/counts.tsv")
     assert table.counts[:, 1].tolist() == samtools_counts(fresh, fresh / "alignments/sample2.bam")
 

@@ -5,7 +5,6 @@ import subprocess
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
-from snakemake.logging import logger
 
 
 def check_sheet():
